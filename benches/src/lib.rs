@@ -1,0 +1,1 @@
+//! amarula-benches

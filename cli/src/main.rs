@@ -1,0 +1,2 @@
+//! amarula
+fn main() {}
