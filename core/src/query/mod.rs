@@ -1,0 +1,4 @@
+//! Scratch.
+
+pub mod mex;
+mod mex_table;

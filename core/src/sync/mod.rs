@@ -1,0 +1,4 @@
+//! Scratch.
+
+pub mod action;
+mod action_table;
