@@ -7,6 +7,8 @@ use core::fmt;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
+use super::token_table::DICTIONARY_VERSION;
+
 /// Longest body a frame can have, in bytes: what three bytes of length can say.
 pub const MAX_FRAME_BODY: usize = 0x00ff_ffff;
 
@@ -14,7 +16,7 @@ pub const MAX_FRAME_BODY: usize = 0x00ff_ffff;
 pub const MAX_ROUTING_INFO: usize = 0x00ff_ffff;
 
 /// The client's first bytes, once per connection: "WA", protocol 6, token dictionary 3. Also the Noise prologue.
-pub const INTRO: [u8; 4] = *b"WA\x06\x03";
+pub const INTRO: [u8; 4] = [b'W', b'A', 6, DICTIONARY_VERSION];
 
 /// Length of the length prefix.
 const PREFIX_LEN: usize = 3;
