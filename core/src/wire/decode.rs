@@ -10,7 +10,7 @@ use compact_str::ToCompactString as _;
 use super::jid::Jid;
 use super::node_ref::NodeRef;
 use super::reader::{Reader, Scalar, Text, lenient};
-use super::tokens::{self, LIST_EMPTY};
+use super::tags::{self, LIST_EMPTY};
 
 /// Bounds on one frame's tree. Beyond them [`Document::parse`] answers [`NodeError::Limit`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,7 +28,7 @@ pub struct NodeLimits {
 
 impl NodeLimits {
     /// What no honest server comes near: 128 levels, 2^18 nodes, 2^19 attributes, 256 of them at one node.
-    pub const DEFAULT: Self = Self { depth: tokens::MAX_DEPTH, nodes: 1 << 18, attrs: 1 << 19, attrs_per_node: 256 };
+    pub const DEFAULT: Self = Self { depth: tags::MAX_DEPTH, nodes: 1 << 18, attrs: 1 << 19, attrs_per_node: 256 };
 }
 
 impl Default for NodeLimits {
@@ -276,7 +276,7 @@ impl<'a> Parser<'a, '_> {
         let tag = self.reader.byte()?;
         Ok(match tag {
             LIST_EMPTY => (Content::None, 0),
-            tokens::LIST_8 | tokens::LIST_16 => (Content::Nodes, self.reader.list_size(tag)?.into()),
+            tags::LIST_8 | tags::LIST_16 => (Content::Nodes, self.reader.list_size(tag)?.into()),
             tag => {
                 let content = match self.reader.scalar(tag)? {
                     Scalar::Bytes(bytes) => Content::Bytes(bytes),

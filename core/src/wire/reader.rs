@@ -6,7 +6,8 @@ use compact_str::CompactString;
 
 use super::decode::NodeError;
 use super::jid::{Jid, Server};
-use super::tokens::{self, DICTIONARY_0, LAST_SINGLE, LIST_EMPTY};
+use super::tags::{self, DICTIONARY_0, LAST_SINGLE, LIST_EMPTY};
+use super::tokens;
 
 /// A text that is a slice of the frame or a token where it can be, and its own where it was packed.
 #[derive(Clone, PartialEq, Eq)]
@@ -77,8 +78,8 @@ impl<'a> Reader<'a> {
     pub(super) fn list_size(&mut self, tag: u8) -> Result<u16, NodeError> {
         match tag {
             LIST_EMPTY => Ok(0),
-            tokens::LIST_8 => Ok(u16::from(self.byte()?)),
-            tokens::LIST_16 => Ok(u16::from_be_bytes(self.array()?)),
+            tags::LIST_8 => Ok(u16::from(self.byte()?)),
+            tags::LIST_16 => Ok(u16::from_be_bytes(self.array()?)),
             tag => Err(NodeError::UnexpectedTag(tag)),
         }
     }
@@ -88,29 +89,29 @@ impl<'a> Reader<'a> {
         Ok(match tag {
             LIST_EMPTY => Scalar::Text(Text::Slice("")),
             1..=LAST_SINGLE => Scalar::Text(Text::Slice(tokens::single(tag).ok_or(NodeError::UnexpectedTag(tag))?)),
-            DICTIONARY_0..=tokens::DICTIONARY_3 => {
+            DICTIONARY_0..=tags::DICTIONARY_3 => {
                 let index = self.byte()?;
                 let token = tokens::double(tag - DICTIONARY_0, index).ok_or(NodeError::UnexpectedTag(tag))?;
                 Scalar::Text(Text::Slice(token))
             }
-            tokens::NIBBLE_8 => Scalar::Text(self.packed(b"0123456789-.\0\0\0\0")?),
-            tokens::HEX_8 => Scalar::Text(self.packed(b"0123456789ABCDEF")?),
-            tokens::BINARY_8 => {
+            tags::NIBBLE_8 => Scalar::Text(self.packed(b"0123456789-.\0\0\0\0")?),
+            tags::HEX_8 => Scalar::Text(self.packed(b"0123456789ABCDEF")?),
+            tags::BINARY_8 => {
                 let len = usize::from(self.byte()?);
                 Scalar::Bytes(self.take(len)?)
             }
-            tokens::BINARY_20 => {
+            tags::BINARY_20 => {
                 let [b0, b1, b2] = self.array()?;
                 Scalar::Bytes(self.take_u32(u32::from_be_bytes([0, b0 & 0x0f, b1, b2]))?)
             }
-            tokens::BINARY_32 => {
+            tags::BINARY_32 => {
                 let len = u32::from_be_bytes(self.array()?);
                 Scalar::Bytes(self.take_u32(len)?)
             }
-            tokens::JID_PAIR => self.jid_pair()?,
-            tokens::AD_JID => self.ad_jid()?,
-            tokens::FB_JID => self.fb_jid()?,
-            tokens::INTEROP_JID => self.interop_jid()?,
+            tags::JID_PAIR => self.jid_pair()?,
+            tags::AD_JID => self.ad_jid()?,
+            tags::FB_JID => self.fb_jid()?,
+            tags::INTEROP_JID => self.interop_jid()?,
             tag => return Err(NodeError::UnexpectedTag(tag)),
         })
     }
