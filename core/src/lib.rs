@@ -7,4 +7,5 @@ extern crate alloc;
 extern crate std;
 
 pub mod crypto;
+pub mod signal;
 pub mod wire;
