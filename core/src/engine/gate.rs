@@ -111,7 +111,11 @@ impl Gate {
 
     /// Whether a frame of this connection is still waiting.
     pub(crate) fn holds_frames(&self, conn: ConnId) -> bool {
-        self.held.iter().map(|(_, held)| held).chain(&self.fresh).any(|held| matches!(held, Held::Frame(c, _) if *c == conn))
+        self.held
+            .iter()
+            .map(|(_, held)| held)
+            .chain(&self.fresh)
+            .any(|held| matches!(held, Held::Frame(c, _) if *c == conn))
     }
 
     /// How many outputs wait for a commit.

@@ -126,7 +126,10 @@ impl Engine {
     pub fn poll_output(&mut self) -> Output {
         self.cx.gate.pop().unwrap_or_else(|| {
             let next = self.cx.timers.next();
-            Output::Idle { until: next.map(|(at, _)| at), reason: next.map_or("nothing to wait for", |(_, t)| t.name()) }
+            Output::Idle {
+                until: next.map(|(at, _)| at),
+                reason: next.map_or("nothing to wait for", |(_, t)| t.name()),
+            }
         })
     }
 
@@ -169,7 +172,11 @@ impl Engine {
             | Input::Closed { conn, .. } => known(conn),
             Input::Loaded { id, result } => self.cx.cache.check_answer(*id, result.as_ref().ok()),
             Input::Committed { upto: seq } | Input::CommitFailed { seq, .. } => {
-                if *seq > self.cx.cache.last_commit() { Err(Misuse::UnknownCommit) } else { Ok(()) }
+                if *seq > self.cx.cache.last_commit() {
+                    Err(Misuse::UnknownCommit)
+                } else {
+                    Ok(())
+                }
             }
             Input::HttpDone { .. } => Err(Misuse::UnknownHttp),
             Input::Tick | Input::NetworkChanged => Ok(()),

@@ -2,9 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::command::{
-    Command, Confirm, MarkRead, Rejected, Reply, Request, Ticket, TicketId,
-};
+use super::command::{Command, Confirm, MarkRead, Rejected, Reply, Request, Ticket, TicketId};
 use super::cx::Signal;
 use super::timers::Timer;
 use super::{Engine, Now, limits};
@@ -149,4 +147,3 @@ impl Engine {
         self.cx.timer_in(Timer::Shutdown, limits::SHUTDOWN_TIMEOUT);
     }
 }
-

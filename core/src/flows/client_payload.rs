@@ -1,6 +1,6 @@
 //! `ClientPayload`: what we say of ourselves at login and at registration (`protocol/transport.md` §5).
 
-use alloc::string::ToString as _;
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -89,7 +89,7 @@ fn common(config: &Config) -> wa::ClientPayload {
 fn device_props(config: &Config) -> Vec<u8> {
     let history = device_props::HistorySyncConfig {
         storage_quota_mb: Some(10_240),
-        inline_initial_payload_in_e2_ee_msg: Some(true),
+        inline_initial_payload_in_e2ee_msg: Some(true),
         support_call_log_history: Some(true),
         support_bot_user_agent_chat_history: Some(true),
         support_cag_reactions_and_polls: Some(true),
@@ -105,14 +105,12 @@ fn device_props(config: &Config) -> Vec<u8> {
     };
     wa::DeviceProps {
         os: Some(config.device_name.to_string()),
-        version: Some(
-            device_props::AppVersion {
-                primary: Some(0),
-                secondary: Some(1),
-                tertiary: Some(0),
-                ..Default::default()
-            },
-        ),
+        version: Some(device_props::AppVersion {
+            primary: Some(0),
+            secondary: Some(1),
+            tertiary: Some(0),
+            ..Default::default()
+        }),
         platform_type: Some(platform_type(config.browser).into()),
         require_full_sync: Some(config.full_history),
         history_sync_config: Some(history.into()),

@@ -153,9 +153,10 @@ impl Connect {
         let routing = cx.cache.get::<Link>(&()).and_then(|link| link.routing.clone());
         let mut bytes = alloc::vec::Vec::with_capacity(256);
         frame::write_intro(&mut bytes, routing.as_deref());
-        let written = handshake.hello().map_err(|e| e.to_compact_string()).and_then(|hello| {
-            frame::write_frame(&mut bytes, &hello).map_err(|e| e.to_compact_string())
-        });
+        let written = handshake
+            .hello()
+            .map_err(|e| e.to_compact_string())
+            .and_then(|hello| frame::write_frame(&mut bytes, &hello).map_err(|e| e.to_compact_string()));
         if let Err(what) = written {
             cx.signal(Signal::Drop(DropCause::Handshake(what)));
             return;
@@ -177,7 +178,8 @@ impl Connect {
             }
         };
         let now = cx.now.wall.secs();
-        let cached = link.and_then(|link| link.chain).filter(|chain| (chain.not_before..chain.not_after).contains(&now));
+        let cached =
+            link.and_then(|link| link.chain).filter(|chain| (chain.not_before..chain.not_after).contains(&now));
         Some(match cached {
             Some(chain) if cx.config.noise_ik && account.me.is_some() && !self.ik_failed => {
                 ClientHandshake::ik(ephemeral, noise, chain.key, payload)

@@ -6,12 +6,15 @@ pub(crate) mod ib;
 pub(crate) mod keepalive;
 pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod notify;
 pub(crate) mod pair;
 pub(crate) mod prekeys;
 pub(crate) mod presence;
 pub(crate) mod query;
 pub(crate) mod receipts;
 pub(crate) mod receive;
+pub(crate) mod resend;
+pub(crate) mod send;
 pub(crate) mod session;
 
 /// Who waits for the answer to a query.

@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use crate::crypto::KeyPair;
 use crate::engine::cx::{Cx, Signal};
+use crate::engine::gate::Held;
 use crate::engine::{LoadId, limits};
 use crate::error::EndReason;
 use crate::event::{Delivery, DeliveryId, Event};
-use crate::engine::gate::Held;
 use crate::flows::receive;
 use crate::signal::{PreKeyIds, SignedPreKeyRecord};
 use crate::store::records::{Account, AdvSecret, InboxEntry, Link, OutboxEntry, SignedPreKey};
@@ -70,9 +70,7 @@ impl Session {
         };
         let full = rows.len() >= limits::INBOX_PAGE as usize;
         let last = rows.last().map(|(key, _)| key.key.clone());
-        let next = |cx: &mut Cx, namespace| {
-            full.then(|| cx.cache.range(namespace, last.clone(), limits::INBOX_PAGE))
-        };
+        let next = |cx: &mut Cx, namespace| full.then(|| cx.cache.range(namespace, last.clone(), limits::INBOX_PAGE));
         if inbox {
             rows.into_iter().for_each(|(key, value)| redeliver(cx, &key, &value));
             self.inbox = next(cx, Namespace::Inbox);
@@ -101,7 +99,8 @@ impl Session {
             }
             Some(State::Loading) | None => return,
         };
-        if matches!(cx.cache.state::<Link>(&()), Some(State::Loading)) || self.inbox.is_some() || self.outbox.is_some() {
+        if matches!(cx.cache.state::<Link>(&()), Some(State::Loading)) || self.inbox.is_some() || self.outbox.is_some()
+        {
             return;
         }
         if !exists {

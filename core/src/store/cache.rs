@@ -108,7 +108,8 @@ impl Cache {
 
     /// Whether a record is still on its way.
     pub(crate) fn is_loading(&mut self, key: &RecordKey) -> bool {
-        self.wanted.contains(key) || self.loads.values().any(|load| matches!(load, OpenLoad::Get(keys) if keys.contains(key)))
+        self.wanted.contains(key)
+            || self.loads.values().any(|load| matches!(load, OpenLoad::Get(keys) if keys.contains(key)))
     }
 
     /// Asks for a part of a namespace. The answer comes as [`LoadOutcome::Range`] with this id.
@@ -273,8 +274,9 @@ impl Cache {
                 super::key::Op::Delete => 0,
             };
             self.account(key, cost);
+            let seq = self.last_commit;
             if let Some(meta) = self.meta(key) {
-                meta.pending = Some(self.last_commit);
+                meta.pending = Some(seq);
             }
             batch.ops.push((key.clone(), op));
         }

@@ -2,7 +2,7 @@
 
 mod cache;
 pub mod key;
-mod record;
+pub(crate) mod record;
 pub(crate) mod records;
 mod table;
 mod view;
@@ -10,4 +10,5 @@ mod view;
 pub(crate) use cache::{Cache, LoadOutcome};
 pub use key::{Batch, Namespace, Op, RecordKey};
 pub(crate) use record::record_key;
+pub(crate) use table::State;
 pub(crate) use view::{Gap, Notes, View};

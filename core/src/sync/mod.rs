@@ -1,4 +1,4 @@
-//! Scratch.
+//! App state: what the account's devices keep in common.
 
 pub mod action;
 mod action_table;

@@ -37,7 +37,10 @@ pub(crate) struct SentMessage {
 
 impl core::fmt::Debug for SentMessage {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("SentMessage").field("devices", &self.devices).field("sent_at", &self.sent_at).finish_non_exhaustive()
+        f.debug_struct("SentMessage")
+            .field("devices", &self.devices)
+            .field("sent_at", &self.sent_at)
+            .finish_non_exhaustive()
     }
 }
 

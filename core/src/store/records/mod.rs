@@ -6,7 +6,7 @@ mod link;
 mod messages;
 mod people;
 
-pub(crate) use account::{Account, Me};
+pub(crate) use account::{Account, AdvSecret, Me};
 pub(crate) use keys::{Identity, PreKey, Session, SignedPreKey};
 pub(crate) use link::{CachedChain, Link};
 pub(crate) use messages::{InboxEntry, OutboxEntry, SentKey, SentMessage};

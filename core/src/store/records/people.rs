@@ -125,11 +125,7 @@ impl Record for DeviceList {
             devices: self
                 .devices
                 .iter()
-                .map(|device| DeviceRow {
-                    id: device.id.into(),
-                    key_index: device.key_index,
-                    hosted: device.hosted,
-                })
+                .map(|device| DeviceRow { id: device.id.into(), key_index: device.key_index, hosted: device.hosted })
                 .collect(),
             hash: self.hash.clone().map(Into::into),
             raw_id: self.raw_id,
