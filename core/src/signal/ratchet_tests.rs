@@ -133,3 +133,39 @@ fn duplicate_in_an_archived_session_wins() {
     ));
     assert!(matches!(receive(&mut b, &sent, &mut rng), Err(SignalError::Duplicate { .. })));
 }
+
+/// An archived session that becomes current again by a message is acknowledged anyway; one in a record given to the
+/// official library must not look as if it were waiting.
+#[test]
+fn archiving_drops_the_pending_prekey() {
+    let mut rng = Rng::from_seed([9; 32]);
+    let (a, b) = (KeyPair::generate(&mut rng), KeyPair::generate(&mut rng));
+    let (a, b) = (LocalIdentity { keys: &a, registration_id: 1 }, LocalIdentity { keys: &b, registration_id: 2 });
+    let signed = SignedPreKeyRecord::generate(1, b.keys, 0, &mut rng);
+    let mut record = SessionRecord::new();
+    initiate(&a, &PreKeyBundle::of(&b, &signed, None), &mut record, &mut rng).unwrap();
+    assert!(record.is_unacknowledged());
+    record.archive_current();
+    assert!(record.archived[0].decode().unwrap().pending.is_none());
+}
+
+/// Skipped keys are stored newest first, because the official library drops from the end.
+#[test]
+fn order_of_skipped_keys_in_storage() {
+    let (mut a, mut b, mut rng) = connected();
+    let sent: Vec<_> = (0..4).map(|_| encrypt(&mut a, b"x").unwrap().bytes).collect();
+    receive(&mut b, &sent[3], &mut rng).unwrap();
+    let bytes = session(&mut b).encode();
+    let at: Vec<_> = session(&mut b)
+        .receivers
+        .last()
+        .unwrap()
+        .skipped
+        .iter()
+        .map(|key| {
+            let KeySource::Seed(seed) = &key.keys else { unreachable!() };
+            bytes.windows(32).position(|window| window == seed.0).unwrap()
+        })
+        .collect();
+    assert!(at.len() == 3 && at.is_sorted_by(|a, b| a > b), "{at:?}");
+}
