@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::cx::{Cx, Signal};
 use super::runner::Runner;
 use crate::flows::login::Login;
+use crate::flows::pair::Pair;
 use crate::flows::prekeys::Prekeys;
 use crate::flows::{ib, notify, receipts, receive};
 use crate::store::{Gap, Notes, View};
@@ -24,6 +25,14 @@ pub(crate) struct Inbound {
     looked: usize,
     /// The first one waits for records.
     waiting: bool,
+}
+
+/// The flows that inbound stanzas concern.
+pub(crate) struct Handlers<'a> {
+    pub(crate) prekeys: &'a mut Prekeys,
+    pub(crate) pair: &'a mut Pair,
+    pub(crate) runner: &'a mut Runner,
+    pub(crate) login: &'a mut Login,
 }
 
 /// What is to be done with a stanza, decided on known facts.
@@ -60,7 +69,7 @@ impl Inbound {
     }
 
     /// Deals with as many stanzas as possible. Returns whether there was one.
-    pub(crate) fn run(&mut self, cx: &mut Cx, prekeys: &mut Prekeys, runner: &mut Runner, login: &mut Login) -> bool {
+    pub(crate) fn run(&mut self, cx: &mut Cx, flows: &mut Handlers<'_>) -> bool {
         let mut any = false;
         while !self.waiting {
             let Some(stanza) = self.queue.front().cloned() else { break };
@@ -69,17 +78,17 @@ impl Inbound {
                 continue;
             };
             let node = document.root();
-            let (plan, notes) = plan(cx, node, &stanza);
+            let (plan, notes) = plan(cx, node);
             match plan {
                 Ok(plan) => {
                     notes.used.iter().for_each(|key| cx.cache.touch(key));
                     self.pop();
                     any = true;
                     match plan {
-                        Plan::Message(plan) => receive::act(plan, cx, &stanza),
-                        Plan::Receipt(plan) => receipts::act(plan, cx, runner),
-                        Plan::Notification(plan) => notify::act(plan, cx, node, prekeys),
-                        Plan::Plain => plain(cx, node, login),
+                        Plan::Message(plan) => receive::act(plan, cx, node),
+                        Plan::Receipt(plan) => receipts::act(plan, cx, flows.runner, node),
+                        Plan::Notification(plan) => notify::act(plan, cx, node, flows.prekeys, flows.pair),
+                        Plan::Plain => plain(cx, node, flows.login),
                     }
                     // A signal may end the session; nothing more is taken until that is done.
                     if !cx.signals.is_empty() {
@@ -109,7 +118,7 @@ impl Inbound {
     fn look_ahead(&mut self, cx: &mut Cx) {
         for stanza in self.queue.iter().take(LOOK_AHEAD).skip(self.looked.max(1)) {
             if let Ok(document) = Document::parse(stanza, &NodeLimits::default()) {
-                let (_, notes) = plan(cx, document.root(), stanza);
+                let (_, notes) = plan(cx, document.root());
                 cx.cache.want(notes.missing);
             }
         }
@@ -124,10 +133,10 @@ impl Inbound {
     }
 }
 
-fn plan(cx: &Cx, node: NodeRef<'_>, stanza: &Bytes) -> (Result<Plan, Gap>, Notes) {
+fn plan(cx: &Cx, node: NodeRef<'_>) -> (Result<Plan, Gap>, Notes) {
     let view = View::new(&cx.cache);
     let plan = match node.tag() {
-        "message" | "status" => receive::plan(cx, &view, node, stanza).map(Plan::Message),
+        "message" | "status" => receive::plan(cx, &view, node).map(Plan::Message),
         "receipt" => receipts::plan(cx, &view, node).map(Plan::Receipt),
         "notification" => notify::plan(cx, &view, node).map(Plan::Notification),
         _ => Ok(Plan::Plain),

@@ -24,7 +24,7 @@ pub use output::{Endpoint, HttpRequest, Load, Output};
 use compact_str::ToCompactString as _;
 
 use self::cx::{Cx, Signal};
-use self::inbound::Inbound;
+use self::inbound::{Handlers, Inbound};
 use self::runner::Runner;
 use self::timers::Timer;
 use crate::config::Config;
@@ -229,7 +229,13 @@ impl Engine {
         }
         loop {
             self.signals();
-            let inbound = self.inbound.run(&mut self.cx, &mut self.prekeys, &mut self.runner, &mut self.login);
+            let mut handlers = Handlers {
+                prekeys: &mut self.prekeys,
+                pair: &mut self.pair,
+                runner: &mut self.runner,
+                login: &mut self.login,
+            };
+            let inbound = self.inbound.run(&mut self.cx, &mut handlers);
             let outbound = self.runner.run(&mut self.cx);
             if !inbound && !outbound && self.cx.signals.is_empty() {
                 break;

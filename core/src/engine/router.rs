@@ -1,7 +1,5 @@
 //! Which stanza goes where.
 
-use alloc::vec::Vec;
-
 use bytes::Bytes;
 use compact_str::ToCompactString as _;
 

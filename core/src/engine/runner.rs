@@ -15,8 +15,8 @@ use super::timers::Timer;
 use crate::error::{EndReason, Failure, RejectReason};
 use crate::flows::IqOwner;
 use crate::flows::query::{self, Finding, Query};
-use crate::flows::resend::Resend;
-use crate::flows::send::{Send, SendError};
+use crate::flows::resend::{self, Resend};
+use crate::flows::send::{self, Send, SendError};
 use crate::store::records::OutboxEntry;
 use crate::store::{Gap, Notes, RecordKey, View};
 use crate::wire::{Jid, NodeRef, Str};
@@ -278,27 +278,21 @@ impl Runner {
         }
         let facts = Facts { view: View::new(&cx.cache), findings: &self.findings, needed: Default::default() };
         // The plan is made on facts alone; only then may anything change.
-        let acted = match &running.flow {
-            Flow::Send(send) => match send.plan(cx, &facts) {
-                Ok(plan) => {
-                    let notes = facts.view.into_notes();
-                    touch(cx, &notes);
-                    send.act(plan, cx)
+        let plan = match &running.flow {
+            Flow::Send(send) => send.plan(cx, &facts).map(Plan::Send),
+            Flow::Resend(resend) => resend.plan(cx, &facts).map(Plan::Resend),
+        };
+        let (needed, notes) = (facts.needed.into_inner(), facts.view.into_notes());
+        let acted = match (plan, &mut running.flow) {
+            (Err(stop), _) => return self.stopped(cx, id, stop, needed, notes, wanted),
+            (Ok(plan), flow) => {
+                notes.used.iter().for_each(|key| cx.cache.touch(key));
+                match (plan, flow) {
+                    (Plan::Send(plan), Flow::Send(send)) => send.act(plan, cx),
+                    (Plan::Resend(plan), Flow::Resend(resend)) => resend.act(plan, cx),
+                    _ => unreachable!("a plan is made by its own flow"),
                 }
-                Err(stop) => {
-                    return self.stopped(cx, id, stop, facts.needed.into_inner(), facts.view.into_notes(), wanted);
-                }
-            },
-            Flow::Resend(resend) => match resend.plan(cx, &facts) {
-                Ok(plan) => {
-                    let notes = facts.view.into_notes();
-                    touch(cx, &notes);
-                    resend.act(plan, cx)
-                }
-                Err(stop) => {
-                    return self.stopped(cx, id, stop, facts.needed.into_inner(), facts.view.into_notes(), wanted);
-                }
-            },
+            }
         };
         match acted {
             Ok(Acted::Sent { id: stanza, frame }) => {
@@ -495,8 +489,10 @@ impl Runner {
     }
 }
 
-fn touch(cx: &mut Cx, notes: &Notes) {
-    notes.used.iter().for_each(|key| cx.cache.touch(key));
+/// The plan of a flow.
+enum Plan {
+    Send(send::Plan),
+    Resend(resend::Plan),
 }
 
 /// Whether a stanza that was handed to the gate on the connection in use has passed it.
