@@ -143,9 +143,9 @@ impl<'a> Document<'a> {
             limits,
             doc: Document { nodes: Vec::new(), attrs: Vec::new(), jids: Vec::new() },
         };
-        // A guess good for small stanzas; both grow on evidence.
-        parser.doc.nodes.reserve((node_bytes.len() / 16).clamp(1, 8));
-        parser.doc.attrs.reserve((node_bytes.len() / 8).clamp(1, 16));
+        // What most stanzas of this size need, so that few allocations grow; at most about as much as the frame itself.
+        parser.doc.nodes.reserve((node_bytes.len() / 96).clamp(4, 1024));
+        parser.doc.attrs.reserve((node_bytes.len() / 64).clamp(8, 2048));
         parser.tree()?;
         match parser.reader.left() {
             0 => Ok(parser.doc),
