@@ -1,0 +1,14 @@
+//! Notifications.
+
+use crate::engine::cx::Cx;
+use crate::flows::prekeys::Prekeys;
+use crate::store::{Gap, View};
+use crate::wire::NodeRef;
+
+pub(crate) struct Plan;
+
+pub(crate) fn plan(_cx: &Cx, _view: &View<'_>, _node: NodeRef<'_>) -> Result<Plan, Gap> {
+    Ok(Plan)
+}
+
+pub(crate) fn act(_plan: Plan, _cx: &mut Cx, _node: NodeRef<'_>, _prekeys: &mut Prekeys) {}
