@@ -116,7 +116,7 @@ impl Engine {
                     self.storage_failed(&error.to_compact_string());
                 }
             }
-            Input::NetworkChanged => self.connect.retry(&mut self.cx),
+            Input::NetworkChanged => self.reconnect(),
         }
         self.settle();
         Ok(())
@@ -139,7 +139,7 @@ impl Engine {
         let limits = &self.cx.config.limits;
         let full = self.inbound.len() >= limits.inbound_queue
             || self.cx.gate.held_len() >= limits.gated_outputs
-            || self.connect.buffered() + self.inbound.bytes() >= limits.inbound_bytes.max(1 << 24);
+            || self.inbound.bytes() >= limits.inbound_bytes;
         if full { Appetite::Full } else { Appetite::Hungry }
     }
 
@@ -278,15 +278,17 @@ impl Engine {
         }
     }
 
+    fn reconnect(&mut self) {
+        self.connect.retry(&mut self.cx);
+        if self.connect.needs_account() {
+            self.session.begin(&mut self.cx);
+        }
+    }
+
     fn fire(&mut self, timer: Timer) {
         let cx = &mut self.cx;
         match timer {
-            Timer::Reconnect => {
-                self.connect.retry(cx);
-                if self.connect.needs_account() {
-                    self.session.begin(cx);
-                }
-            }
+            Timer::Reconnect => self.reconnect(),
             Timer::Establish => self.connect.timed_out(cx),
             Timer::Stable => self.connect.stable(),
             Timer::Ping => self.keepalive.ping(cx),
@@ -350,10 +352,10 @@ impl Engine {
     /// The connection is gone.
     fn down(&mut self) {
         let cx = &mut self.cx;
-        // What had left and what had not is known only while the old connection's state is there.
+        // What had left and what had not is known only while the old connection's ciphers are there.
         self.runner.down(cx);
         cx.secured = None;
-        self.inbound.clear();
+        self.inbound.clear(cx);
         self.login.down(cx);
         self.pair.down(cx);
         self.prekeys.down(cx);
@@ -384,9 +386,9 @@ impl Engine {
     fn storage_failed(&mut self, message: &Str) {
         let cx = &mut self.cx;
         let unanswered = cx.gate.drop_held();
+        self.runner.storage_failed(cx);
         cx.cache.poison();
         self.session.close(cx);
-        self.runner.storage_failed(cx);
         self.connect.storage_failed(cx, message);
         self.down();
         for completion in unanswered {
