@@ -370,9 +370,7 @@ impl Runner {
         }
         if matches!(answer, IqAnswer::Disconnected) {
             // Asked again when the connection is open again.
-            self.flows
-                .values_mut()
-                .for_each(|running| queries.iter().for_each(|query| drop(running.asked.remove(query))));
+            self.flows.values_mut().for_each(|running| running.asked.retain(|asked| !queries.contains(asked)));
             return;
         }
         for (query, finding) in query::answered(cx, queries, answer) {
