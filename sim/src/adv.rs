@@ -144,7 +144,7 @@ mod tests {
             raw_id: Some(1),
             timestamp: Some(1_700_000_000),
             key_index: Some(1),
-            account_type: Some(AdvType::E2ee as i32),
+            account_type: Some(device_type as i32),
             device_type: Some(device_type as i32),
         }
     }

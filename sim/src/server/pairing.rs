@@ -202,7 +202,7 @@ impl Server {
             raw_id: Some(owner.phone.raw_id()),
             timestamp: Some(now),
             key_index: (!is(PairingFault::NoKeyIndex)).then_some(key_index),
-            account_type: Some(AdvType::E2ee as i32),
+            account_type: Some(hosted as i32),
             device_type: Some(hosted as i32),
         };
         let private = owner.phone.endpoint.identity().private.clone();
