@@ -128,7 +128,7 @@ fn attributes(node: &Node, form: &Form, profile: ClientProfile, out: &mut Vec<St
     let mut seen: Vec<&str> = Vec::new();
     for (key, value) in &node.attrs {
         let tolerated = profile == ClientProfile::Baileys
-            && matches!((form.tag, key.as_str()), ("presence" | "chatstate", "from") | ("message", "expiration"));
+            && matches!((form.tag, key.as_str()), ("presence" | "chatstate", "from" | "id") | ("message", "expiration"));
         if !tolerated && !form.required.contains(&key.as_str()) && !form.optional.contains(&key.as_str()) {
             out.push(format!("<{}> has no attribute {key}", node.tag));
         }

@@ -33,6 +33,8 @@ impl Server {
                     // The same frame again after a lost ack: taken once, acked again.
                     return self.message_ack(conn, node, None, None);
                 }
+                // Baileys answers a phone's retry by sending to everybody again.
+                Some(_) if self.is_lenient() && self.was_asked(key, &node.text("id")) => {}
                 Some(_) => {
                     self.object(conn, Some(key), Rule::DuplicateId, Some(node), "a message id was used for another stanza");
                 }

@@ -86,6 +86,11 @@ impl Server {
         }
     }
 
+    /// Whether somebody asked the device to send this message again.
+    pub(crate) fn was_asked(&self, key: DeviceKey, id: &str) -> bool {
+        self.companion(key).is_some_and(|companion| companion.resend_asked.keys().any(|(asked, _)| asked == id))
+    }
+
     fn retry_keys(&mut self, conn: ConnId, key: DeviceKey, node: &Node, keys: &Node) {
         let account_key = self.accounts.get(&key.0).map(|account| account.phone.endpoint.identity().public);
         let (Some(companion), Some(account_key)) = (self.companion_mut(key), account_key) else { return };

@@ -24,6 +24,7 @@ impl Server {
             ("iq", _) => self.iq_stanza(conn, node),
             ("ack", None) => self.ack_unpaired(conn, node),
             ("ib", _) => self.info_bulletin(conn, node),
+            ("presence", None) if self.is_lenient() => {}
             (_, None) => self.object(Some(conn), None, Rule::Unpaired, Some(node), "not allowed before pairing"),
             ("message", Some(key)) => self.message(Some(conn), key, node),
             ("receipt", Some(key)) => self.receipt(conn, key, node),
