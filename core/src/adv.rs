@@ -212,7 +212,9 @@ impl KeyIndexList {
         let embedded = if hosted { key(signed.account_signature_key.as_ref())? } else { None };
         let signer = embedded.as_ref().or(account_key);
         let verified = match (signer, signature(signed.account_signature.as_ref())) {
-            (Some(signer), Some(signature)) if xeddsa::verify(signer, &[&prefix::KEY_INDEX, details], &signature) => true,
+            (Some(signer), Some(signature)) if xeddsa::verify(signer, &[&prefix::KEY_INDEX, details], &signature) => {
+                true
+            }
             (Some(_), _) => return Err(AdvError::AccountSignature),
             (None, _) => false,
         };

@@ -32,11 +32,7 @@ fn container() -> Vec<u8> {
 /// A container as the phone makes it, with every part open to change.
 fn made(outer: Option<i32>, details: &[u8], lead: [u8; 2]) -> Vec<u8> {
     let account = pair(0x44);
-    let signature = xeddsa::sign(
-        &account.private,
-        &[&lead, details, companion().public.as_bytes()],
-        &RANDOM,
-    );
+    let signature = xeddsa::sign(&account.private, &[&lead, details, companion().public.as_bytes()], &RANDOM);
     let signed = AdvSignedDeviceIdentity {
         details: Some(Bytes::copy_from_slice(details)),
         account_signature_key: Some(Bytes::copy_from_slice(account.public.as_bytes())),
@@ -93,10 +89,7 @@ fn hosted_vectors() {
              bb5cf38c3a4c42bb3bed4ea7c5e2b70f60769d44d3868cacf441de0631f8b300")
     );
     let container = AdvSignedDeviceIdentityHmac::decode(&made(Some(1), &details, [6, 5])[..]).unwrap();
-    assert_eq!(
-        hex::encode(container.hmac()),
-        "52bfd451cae1a8d0d513e33d20715b4b154a824f3d5836e758135f754abb17cb"
-    );
+    assert_eq!(hex::encode(container.hmac()), "52bfd451cae1a8d0d513e33d20715b4b154a824f3d5836e758135f754abb17cb");
 }
 
 /// The HMAC follows the outer type, the account signature the inner one.
@@ -120,10 +113,7 @@ fn refused() {
     assert!(matches!(open(&[0xff; 40], &SECRET, &keys.public), Err(AdvError::Malformed(_))));
     // No key index.
     let details: [u8; 12] = hex("08011080e2cfaa0620002800");
-    assert_eq!(
-        open(&made(Some(0), &details, [6, 0]), &SECRET, &keys.public),
-        Err(AdvError::Malformed("key index"))
-    );
+    assert_eq!(open(&made(Some(0), &details, [6, 0]), &SECRET, &keys.public), Err(AdvError::Malformed("key index")));
     // Any single bit of the container.
     let good = container();
     for bit in 0..good.len() * 8 {

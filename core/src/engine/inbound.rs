@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::cx::{Cx, Signal};
 use super::runner::Runner;
 use crate::flows::login::Login;
+use crate::flows::pair::Pair;
 use crate::flows::prekeys::Prekeys;
 use crate::flows::{ib, notify, receipts, receive};
 use crate::store::{Gap, Notes, View};
@@ -24,6 +25,14 @@ pub(crate) struct Inbound {
     looked: usize,
     /// The first one waits for records.
     waiting: bool,
+}
+
+/// The flows that inbound stanzas concern.
+pub(crate) struct Handlers<'a> {
+    pub(crate) prekeys: &'a mut Prekeys,
+    pub(crate) pair: &'a mut Pair,
+    pub(crate) runner: &'a mut Runner,
+    pub(crate) login: &'a mut Login,
 }
 
 /// What is to be done with a stanza, decided on known facts.
@@ -60,7 +69,7 @@ impl Inbound {
     }
 
     /// Deals with as many stanzas as possible. Returns whether there was one.
-    pub(crate) fn run(&mut self, cx: &mut Cx, prekeys: &mut Prekeys, runner: &mut Runner, login: &mut Login) -> bool {
+    pub(crate) fn run(&mut self, cx: &mut Cx, flows: &mut Handlers<'_>) -> bool {
         let mut any = false;
         while !self.waiting {
             let Some(stanza) = self.queue.front().cloned() else { break };
@@ -77,10 +86,11 @@ impl Inbound {
                     any = true;
                     match plan {
                         Plan::Message(plan) => receive::act(plan, cx, &stanza),
-                        Plan::Receipt(plan) => receipts::act(plan, cx, runner),
-                        Plan::Notification(plan) => notify::act(plan, cx, node, prekeys),
-                        Plan::Plain => plain(cx, node, login),
+                        Plan::Receipt(plan) => receipts::act(plan, cx, flows.runner),
+                        Plan::Notification(plan) => notify::act(plan, cx, node, flows.prekeys, flows.pair),
+                        Plan::Plain => plain(cx, node, flows.login),
                     }
+                    flows.login.took(cx, node);
                     // A signal may end the session; nothing more is taken until that is done.
                     if !cx.signals.is_empty() {
                         return true;

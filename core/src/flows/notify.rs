@@ -1,6 +1,7 @@
 //! Notifications.
 
 use crate::engine::cx::Cx;
+use crate::flows::pair::Pair;
 use crate::flows::prekeys::Prekeys;
 use crate::store::{Gap, View};
 use crate::wire::NodeRef;
@@ -11,4 +12,7 @@ pub(crate) fn plan(_cx: &Cx, _view: &View<'_>, _node: NodeRef<'_>) -> Result<Pla
     Ok(Plan)
 }
 
-pub(crate) fn act(_plan: Plan, _cx: &mut Cx, _node: NodeRef<'_>, _prekeys: &mut Prekeys) {}
+pub(crate) fn act(_plan: Plan, cx: &mut Cx, node: NodeRef<'_>, prekeys: &mut Prekeys, pair: &mut Pair) {
+    prekeys.notified(cx, node);
+    pair.notified(cx, node);
+}
