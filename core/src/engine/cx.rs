@@ -15,6 +15,7 @@ use crate::crypto::Rng;
 use crate::error::{DropCause, EndReason, Failure};
 use crate::event::{Delivery, DeliveryId, Event, Warning};
 use crate::flows::IqOwner;
+use crate::flows::retry::Retries;
 use crate::store::Cache;
 use crate::store::records::{Account, Me};
 use crate::wire::noise::{RecvCipher, SendCipher};
@@ -85,6 +86,8 @@ pub(crate) struct Cx {
     pub(crate) unified_session: u64,
     /// The newest inbox entry.
     pub(crate) last_delivery: DeliveryId,
+    /// How often resends were asked and given.
+    pub(crate) retries: Retries,
     /// Commands without an answer.
     pub(crate) tickets: BTreeSet<TicketId>,
 }
@@ -110,6 +113,7 @@ impl Cx {
             clock_offset: 0,
             unified_session: 0,
             last_delivery: DeliveryId(0),
+            retries: Retries::default(),
             tickets: BTreeSet::new(),
         }
     }

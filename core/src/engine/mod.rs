@@ -140,7 +140,7 @@ impl Engine {
         let limits = &self.cx.config.limits;
         let full = self.inbound.len() >= limits.inbound_queue
             || self.cx.gate.held_len() >= limits.gated_outputs
-            || self.connect.buffered() + self.inbound.bytes() >= limits.inbound_bytes.max(1 << 24);
+            || self.inbound.bytes() >= limits.inbound_bytes;
         if full { Appetite::Full } else { Appetite::Hungry }
     }
 
@@ -359,10 +359,10 @@ impl Engine {
     /// The connection is gone.
     fn down(&mut self) {
         let cx = &mut self.cx;
-        // What had left and what had not is known only while the old connection's state is there.
+        // What had left and what had not is known only while the old connection's ciphers are there.
         self.runner.down(cx);
         cx.secured = None;
-        self.inbound.clear();
+        self.inbound.clear(cx);
         self.login.down(cx);
         self.pair.down(cx);
         self.prekeys.down(cx);
@@ -394,9 +394,9 @@ impl Engine {
         let cx = &mut self.cx;
         let unanswered = cx.gate.drop_held();
         self.pair.storage_failed(cx);
+        self.runner.storage_failed(cx);
         cx.cache.poison();
         self.session.close(cx);
-        self.runner.storage_failed(cx);
         self.connect.storage_failed(cx, message);
         self.down();
         for completion in unanswered {

@@ -162,6 +162,11 @@ impl MessageKeys {
             .map_err(|_| SignalError::InvalidMessage)
     }
 
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> [u8; 80] {
+        *self.0
+    }
+
     pub(super) fn mac_key(&self) -> &[u8] {
         &self.0[32..64]
     }

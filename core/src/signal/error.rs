@@ -76,6 +76,10 @@ pub enum SignalError {
     /// A Diffie-Hellman with the peer's key gave zero: the key is of low order.
     #[error("low-order public key")]
     LowOrder,
+    /// The base key of a prekey message is not the one encoding of a point of prime order. No client makes such a key;
+    /// accepting them would let a relay give one message eight or more names, and replay it under each.
+    #[error("base key is not canonical")]
+    InvalidBaseKey,
     /// A counter is at its end (2^32−1) and must not wrap. Start a new session or rotate the sender key.
     #[error("counter exhausted")]
     CounterExhausted,
@@ -161,7 +165,7 @@ impl SignalError {
             (Self::InvalidMessage, _) => Retry(RetryReason::InvalidMessage),
             (Self::FutureMessage { .. }, _) => Retry(RetryReason::FutureMessage),
             (Self::InvalidKeyId { .. }, _) => Retry(RetryReason::InvalidKeyId),
-            (Self::LowOrder, _) => Retry(RetryReason::InvalidKey),
+            (Self::LowOrder | Self::InvalidBaseKey, _) => Retry(RetryReason::InvalidKey),
             (Self::CannotSend | Self::CounterExhausted | Self::InvalidRecord(_), _) => {
                 Retry(RetryReason::InvalidSession)
             }

@@ -123,13 +123,24 @@ impl<'a> SignalMessage<'a> {
         [counter, previous_counter]: [u32; 2],
         plaintext: &[u8],
     ) -> Vec<u8> {
-        let ciphertext = keys.encrypt(plaintext);
+        Self::frame(keys, sender, receiver, ratchet_key, [counter, previous_counter], &keys.encrypt(plaintext))
+    }
+
+    /// [`Self::build`] around a ciphertext.
+    pub(super) fn frame(
+        keys: &MessageKeys,
+        sender: &PublicKey,
+        receiver: &PublicKey,
+        ratchet_key: &PublicKey,
+        [counter, previous_counter]: [u32; 2],
+        ciphertext: &[u8],
+    ) -> Vec<u8> {
         let mut out = Vec::with_capacity(ciphertext.len() + 64 + MAC_LEN);
         out.push(VERSION_BYTE);
         put_bytes(&mut out, 1, &ratchet_key.typed());
         put_u32(&mut out, 2, counter);
         put_u32(&mut out, 3, previous_counter);
-        put_bytes(&mut out, 4, &ciphertext);
+        put_bytes(&mut out, 4, ciphertext);
         let mac = message_mac(keys, sender, receiver, &out);
         out.extend_from_slice(&mac);
         out

@@ -46,6 +46,8 @@ mod prekey;
 mod prekey_ids;
 mod proto;
 mod ratchet;
+#[cfg(test)]
+mod ratchet_tests;
 mod record;
 mod sender_key;
 mod sender_message;

@@ -304,3 +304,27 @@ impl fmt::Debug for SenderKeyRecord {
         f.debug_struct("SenderKeyRecord").field("id_iteration_skipped", &states.collect::<Vec<_>>()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Signed by the sender, so believed, and yet no ciphertext: the key is not used up by it.
+    #[test]
+    fn authentic_but_undecryptable() {
+        let mut rng = Rng::from_seed([1; 32]);
+        let mut own = SenderKeyRecord::create(&mut rng);
+        let mut theirs = SenderKeyRecord::new();
+        theirs.process_distribution(&own.distribution().unwrap());
+        let before = theirs.clone();
+        let private = own.states[0].signing_private.clone().unwrap();
+        for len in [0, 15, 16, 17] {
+            let bad = SenderKeyMessage::build(own.states[0].key_id, 3, &[9; 17][..len], &private, &[0; 64]);
+            let result = theirs.decrypt(&SenderKeyMessage::parse(&bad).unwrap());
+            assert_eq!(result, Err(SignalError::InvalidMessage), "{len}");
+            assert!(theirs == before);
+        }
+        let good = own.encrypt(b"x", &mut rng).unwrap();
+        assert_eq!(theirs.decrypt(&SenderKeyMessage::parse(&good).unwrap()).unwrap(), b"x");
+    }
+}

@@ -151,7 +151,7 @@ pub fn prekeys_needed(record: &SessionRecord, message: &PreKeyMessage<'_>) -> Ne
 /// [`prekeys_needed`] names. `rng` is used only on success.
 ///
 /// # Errors
-/// [`SignalError::InvalidKeyId`] when a needed prekey is missing; else as [`decrypt`], on the one session that the
+/// [`SignalError::InvalidKeyId`] when a needed prekey is missing; [`SignalError::InvalidBaseKey`]; else as [`decrypt`], on the one session that the
 /// message belongs to. Other sessions are not tried. The record is unchanged.
 pub fn decrypt_prekey(
     record: &mut SessionRecord,

@@ -1,5 +1,6 @@
 //! X3DH, both roles, and the first state of a session (`protocol/signal.md` §2).
 
+use curve25519_dalek::montgomery::MontgomeryPoint;
 use zeroize::Zeroizing;
 
 use super::chain::{Chain, Secret, Skipped};
@@ -9,7 +10,7 @@ use super::prekey::PreKeyBundle;
 use super::ratchet::root_step;
 use super::session::LocalIdentity;
 use super::state::{PendingPreKey, ReceiverChain, SenderChain, SessionState};
-use crate::crypto::{KeyPair, SharedSecret, kdf};
+use crate::crypto::{KeyPair, PublicKey, SharedSecret, kdf};
 
 /// Root key and first chain key from the agreed secrets, in slot order.
 fn derive(secrets: &[SharedSecret]) -> (Secret, Secret) {
@@ -69,6 +70,16 @@ pub(super) fn initiator(
     })
 }
 
+/// Whether this is the one encoding of a point of prime order.
+///
+/// X25519 ignores the top bit of a key, reduces it, and is blind to small-order components, so all variants of a base
+/// key agree on the same secrets. But the base key is what a session is known by: a variant would pass for a new
+/// session, and a message already decrypted would come out once more. (The identity and ratchet keys are under the MAC.)
+fn is_canonical(key: &PublicKey) -> bool {
+    let Some(point) = MontgomeryPoint(*key.as_bytes()).to_edwards(0) else { return false };
+    point.to_montgomery().as_bytes() == key.as_bytes() && point.is_torsion_free()
+}
+
 /// Starts a session as the one who receives first.
 pub(super) fn responder(
     local: &LocalIdentity<'_>,
@@ -77,6 +88,9 @@ pub(super) fn responder(
     one_time: Option<&KeyPair>,
 ) -> Result<SessionState, SignalError> {
     let (identity, base) = (&message.identity_key, &message.base_key);
+    if !is_canonical(base) {
+        return Err(SignalError::InvalidBaseKey);
+    }
     let mut secrets = alloc::vec![signed.agree(identity)?, local.keys.agree(base)?, signed.agree(base)?];
     if let Some(one_time) = one_time {
         secrets.push(one_time.agree(base)?);

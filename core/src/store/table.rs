@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::key::{Namespace, Op, RecordKey};
 use super::record::Record;
 use super::records::{
-    Account, DeviceList, Identity, InboxEntry, LidOfPn, Link, OutboxEntry, PnOfLid, PreKey, SentMessage, Session,
-    SignedPreKey,
+    Account, DeviceList, Identity, InboxEntry, LidOfPn, Link, OutboxEntry, PnOfLid, PreKey, SenderKey, SentMessage,
+    Session, SignedPreKey,
 };
 use crate::engine::CommitSeq;
 
@@ -177,6 +177,7 @@ tables! {
     identities: Identity,
     prekeys: PreKey,
     signed_prekeys: SignedPreKey,
+    sender_keys: SenderKey,
     lids: LidOfPn,
     pns: PnOfLid,
     devices: DeviceList,

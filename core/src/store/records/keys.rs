@@ -114,3 +114,39 @@ impl Record for SignedPreKey {
         signal::SignedPreKeyRecord::decode(bytes).ok().map(Self)
     }
 }
+
+/// Names the sender keys of one device in one group.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SenderKeyName {
+    /// Group, or `status@broadcast`.
+    pub(crate) group: Jid,
+    /// Canonical name of the sending device.
+    pub(crate) sender: Jid,
+}
+
+/// The sender keys of one device in one group.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SenderKey(pub(crate) signal::SenderKeyRecord);
+
+impl Record for SenderKey {
+    type Key = SenderKeyName;
+
+    const NAMESPACE: Namespace = Namespace::SenderKey;
+
+    fn key_text(key: &SenderKeyName) -> Str {
+        compact_str::format_compact!("{}|{}", key.group, key.sender)
+    }
+
+    fn parse_key(text: &str) -> Option<SenderKeyName> {
+        let (group, sender) = text.split_once('|')?;
+        Some(SenderKeyName { group: group.parse().ok()?, sender: sender.parse().ok()? })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        self.0.encode()
+    }
+
+    fn decode(bytes: &Bytes) -> Option<Self> {
+        signal::SenderKeyRecord::decode(bytes).ok().map(Self)
+    }
+}

@@ -7,7 +7,7 @@ mod messages;
 mod people;
 
 pub(crate) use account::{Account, AdvSecret, Me};
-pub(crate) use keys::{Identity, PreKey, Session, SignedPreKey};
+pub(crate) use keys::{Identity, PreKey, SenderKey, SenderKeyName, Session, SignedPreKey};
 pub(crate) use link::{CachedChain, Link};
 pub(crate) use messages::{InboxEntry, OutboxEntry, SentKey, SentMessage};
 pub(crate) use people::{Device, DeviceList, LidOfPn, PnOfLid};
