@@ -252,6 +252,11 @@ pub enum Warning {
         /// The server's number, 0 if it gave none.
         code: u32,
     },
+    /// The server's view of our prekeys is another than ours.
+    PrekeysDiffer {
+        /// In what.
+        what: Str,
+    },
     /// This WhatsApp Web version will stop working.
     VersionExpires {
         /// Unix seconds.

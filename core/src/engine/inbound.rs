@@ -95,6 +95,7 @@ impl Inbound {
                         Plan::Notification(plan) => notify::act(plan, cx, node, flows.prekeys, flows.pair),
                         Plan::Plain => plain(cx, node, flows.login),
                     }
+                    flows.login.took(cx, node);
                     // A signal may end the session; nothing more is taken until that is done.
                     if !cx.signals.is_empty() {
                         return true;
