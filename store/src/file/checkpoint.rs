@@ -18,11 +18,10 @@ const TOGETHER: usize = 64;
 /// written and synced under a temporary name first, so that an older value is never lost.
 pub(crate) fn write_records(files: &Files, changes: &Overlay) -> Result<(), StorageError> {
     let mut touched = BTreeSet::new();
-    let mut new_folder = false;
     for key in changes.keys() {
         if touched.insert(key.namespace) {
             let folder = files.folder(key.namespace);
-            new_folder |= files.fs.create_dir(&folder).map_err(|error| failed("create", &folder, &error))?;
+            files.fs.create_dir(&folder).map_err(|error| failed("create", &folder, &error))?;
         }
     }
     let changes: Vec<_> = changes.iter().collect();
@@ -33,10 +32,8 @@ pub(crate) fn write_records(files: &Files, changes: &Overlay) -> Result<(), Stor
         let folder = files.folder(namespace);
         files.fs.sync_dir(&folder).map_err(|error| failed("sync", &folder, &error))?;
     }
-    if new_folder {
-        files.fs.sync_dir(&files.dir).map_err(|error| failed("sync", &files.dir, &error))?;
-    }
-    Ok(())
+    // Also if no folder is new now: one may be since an attempt that failed.
+    files.fs.sync_dir(&files.dir).map_err(|error| failed("sync", &files.dir, &error))
 }
 
 type ChangeRef<'a> = (&'a amarula_core::store::RecordKey, &'a Option<bytes::Bytes>);

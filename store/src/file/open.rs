@@ -19,12 +19,22 @@ fn description(files: &Files) -> String {
     format!("Amarula profile, file store version 1. Keep private: whoever has these files is the account.\n{}\n", files.profile)
 }
 
-/// Removes what an interrupted [`clear`](crate::Store::clear) left.
-pub(crate) fn sweep(fs: &dyn Fs, trash: &Path) -> Result<(), StorageError> {
-    match fs.remove_dir_all(trash) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("remove", trash, &error)),
-        _ => Ok(()),
+/// Whether a folder is there.
+pub(crate) fn exists(fs: &dyn Fs, dir: &Path) -> Result<bool, StorageError> {
+    match fs.list(dir) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(failed("list", dir, &error)),
     }
+}
+
+/// Removes what an interrupted [`clear`](crate::Store::clear) left; first it makes sure that the clear is durable.
+pub(crate) fn sweep(fs: &dyn Fs, root: &Path, trash: &Path) -> Result<(), StorageError> {
+    if exists(fs, trash)? {
+        let remove = || fs.sync_dir(root).and_then(|()| fs.remove_dir_all(trash));
+        remove().map_err(|error| failed("remove", trash, &error))?;
+    }
+    Ok(())
 }
 
 /// Whether the profile's folder is there, complete and its own.

@@ -122,6 +122,11 @@ impl SimFs {
         lock(&self.state).trace.clone()
     }
 
+    /// What another process finds when only this one died: what was not synced still is not.
+    pub(crate) fn survivor(&self) -> Self {
+        Self::with(lock(&self.state).nodes.clone())
+    }
+
     /// What another process would find after the crash. This one stays as it is.
     pub(crate) fn after(&self, crash: Crash) -> Self {
         let mut nodes = lock(&self.state).nodes.clone();

@@ -76,7 +76,7 @@ impl Slot {
         guard: Box<dyn Any + Send + Sync>,
     ) -> Result<Self, StorageError> {
         let trash = root.join(format!(".trash-{}", files.profile));
-        open::sweep(&*files.fs, &trash)?;
+        open::sweep(&*files.fs, &root, &trash)?;
         let created = open::check_description(&files)?;
         let mut recovered = open::recover(&files)?;
         recovered.view.frozen = Arc::new(take(&mut recovered.view.active));
@@ -293,15 +293,15 @@ impl Slot {
         let mut sealed = lock(&self.sealed);
         let mut view = write(&self.view);
         let fs = &*self.files.fs;
-        open::sweep(fs, &self.trash)?;
-        match fs.rename(&self.files.dir, &self.trash) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(failed("clear", &self.files.dir, &error)),
+        let (dir, root, trash) = (&self.files.dir, &self.root, &self.trash);
+        open::sweep(fs, root, trash)?;
+        if !open::exists(fs, dir)? {
+            return Ok(());
         }
-        if let Err(error) = fs.sync_dir(&self.root) {
-            let error = failed("clear", &self.files.dir, &error);
-            if fs.rename(&self.trash, &self.files.dir).and_then(|()| fs.sync_dir(&self.root)).is_err() {
+        if let Err(error) = fs.rename(dir, trash).and_then(|()| fs.sync_dir(root)) {
+            let error = failed("clear", dir, &error);
+            let back = || fs.rename(trash, dir).and_then(|()| fs.sync_dir(root)).is_ok();
+            if !matches!(open::exists(fs, trash), Ok(false)) && !back() {
                 writer.ended = Some(refused(format!("{}; close this store and open it again", error.message)));
             }
             return Err(error);
@@ -312,7 +312,7 @@ impl Slot {
         sealed.clear();
         *view = View::default();
         // It is gone already, as far as anybody can see; what remains goes when the profile is opened next.
-        let _ = open::sweep(fs, &self.trash);
+        let _ = fs.remove_dir_all(trash);
         Ok(())
     }
 
