@@ -26,7 +26,12 @@ fn report(what: &str, commits: u64, began: Instant, mut times: Vec<Duration>) {
     times.sort_unstable();
     let at = |share: usize| times.get(times.len() * share / 1000).copied().unwrap_or_default();
     let rate = commits as f64 / began.elapsed().as_secs_f64();
-    println!("{what:<44} {rate:>9.0} commits/s   call: median {:.2?}, p99 {:.2?}, worst {:.2?}", at(500), at(990), at(999));
+    println!(
+        "{what:<44} {rate:>9.0} commits/s   call: median {:.2?}, p99 {:.2?}, worst {:.2?}",
+        at(500),
+        at(990),
+        at(999)
+    );
 }
 
 fn threads(store: &FileStore, what: &str, count: usize, profile: impl Fn(usize) -> Profile + Sync) {

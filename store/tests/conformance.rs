@@ -6,9 +6,7 @@ use std::sync::Arc;
 use amarula_core::engine::StorageError;
 use amarula_core::store::{Batch, Namespace, RecordKey};
 use amarula_store::conformance::{self, Suite};
-use amarula_store::{
-    AcquireError, Fault, FaultyStore, FileOptions, FileStore, Lease, MemoryStore, Profile, Store,
-};
+use amarula_store::{AcquireError, Fault, FaultyStore, FileOptions, FileStore, Lease, MemoryStore, Profile, Store};
 use bytes::Bytes;
 
 #[test]
@@ -46,7 +44,12 @@ fn file_that_moves_records_in_the_background_all_the_time() {
 
 /// Which checks a store fails.
 fn fails(open: impl Fn() -> Arc<dyn Store>) -> Vec<&'static str> {
-    Suite::new(open).outcomes().into_iter().filter(|outcome| outcome.result.is_err()).map(|outcome| outcome.name).collect()
+    Suite::new(open)
+        .outcomes()
+        .into_iter()
+        .filter(|outcome| outcome.result.is_err())
+        .map(|outcome| outcome.name)
+        .collect()
 }
 
 #[test]
@@ -81,7 +84,7 @@ enum Mistake {
 impl Sloppy {
     fn bend(&self, key: &RecordKey) -> RecordKey {
         match self.mistake {
-            Mistake::IgnoresCase => RecordKey { namespace: key.namespace, key: key.key.to_ascii_lowercase().into() },
+            Mistake::IgnoresCase => RecordKey { namespace: key.namespace, key: key.key.to_ascii_lowercase() },
             Mistake::SharesNamespaces => RecordKey { namespace: Namespace::Session, key: key.key.clone() },
             _ => key.clone(),
         }

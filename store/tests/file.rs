@@ -142,7 +142,7 @@ fn another_process_is_kept_out_and_its_death_frees_the_profile() {
     let error = store.acquire(&alice).unwrap_err();
     assert_eq!(error, AcquireError::InUse { profile: alice.clone(), holder: Holder::Process(child.id()) });
     assert!(error.to_string().contains(&format!("process {}", child.id())));
-    assert_eq!(store.list_profiles().unwrap(), [alice.clone()]);
+    assert_eq!(store.list_profiles().unwrap(), std::slice::from_ref(&alice));
     child.kill().unwrap();
     child.wait().unwrap();
     let _lease = store.acquire(&alice).unwrap();
@@ -163,7 +163,10 @@ fn a_damaged_log_loses_what_is_damaged_and_says_so() {
     content[at] ^= 1;
     fs::write(&log, content).unwrap();
     let (store, told) = watched(image.path());
-    assert_eq!(["a", "b", "c"].map(|text| get(&store, "alice", text)), [Some("first".into()), None, Some("third".into())]);
+    assert_eq!(
+        ["a", "b", "c"].map(|text| get(&store, "alice", text)),
+        [Some("first".into()), None, Some("third".into())]
+    );
     assert_eq!(store.corruptions(), 1);
     let told = told.lock().unwrap();
     assert_eq!((told.len(), &told[0].damaged), (1, &Damaged::Log));
@@ -237,7 +240,9 @@ fn helper_opens_the_default() {
 fn the_default_root_and_the_environment() {
     let dir = tempfile::tempdir().unwrap();
     let named = dir.path().join("named");
-    for (variable, expected) in [(None, "./amarula_data"), (Some(""), "./amarula_data"), (named.to_str(), named.to_str().unwrap())] {
+    for (variable, expected) in
+        [(None, "./amarula_data"), (Some(""), "./amarula_data"), (named.to_str(), named.to_str().unwrap())]
+    {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "helper_opens_the_default", "--nocapture"]).current_dir(dir.path());
         command.env("AMARULA_TEST_DEFAULT", "1").env_remove(DATA_DIR_ENV);

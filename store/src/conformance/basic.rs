@@ -157,7 +157,8 @@ pub(super) fn group_failure(suite: &Suite<'_>) -> Result<(), String> {
     // A store may take longer keys than it must; then there is nothing to see here.
     let too_long = batch([put(session("b"), "2"), put(session(&"x".repeat(MAX_KEY_LEN + 1)), "2")]);
     let (first, last) = (batch([put(session("a"), "1")]), batch([put(session("a"), "3")]));
-    let answers = store.commit_group(&[(&bad, &first), (&bad, &too_long), (&good, &first), (&bad, &last), (&good, &last)]);
+    let answers =
+        store.commit_group(&[(&bad, &first), (&bad, &too_long), (&good, &first), (&bad, &last), (&good, &last)]);
     if answers.iter().all(Result::is_ok) {
         return Ok(());
     }

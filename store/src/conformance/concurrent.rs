@@ -92,8 +92,6 @@ fn in_threads(count: usize, work: impl Fn(usize) -> Result<(), String> + Sync) -
     let work = &work;
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..count).map(|i| scope.spawn(move || work(i))).collect();
-        threads
-            .into_iter()
-            .try_for_each(|thread| thread.join().unwrap_or_else(|_| Err("a thread panicked".to_owned())))
+        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err("a thread panicked".to_owned())))
     })
 }

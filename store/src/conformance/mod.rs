@@ -168,11 +168,7 @@ fn batch(ops: impl IntoIterator<Item = (RecordKey, Op)>) -> Batch {
     Batch { ops }
 }
 
-fn commit(
-    store: &dyn Store,
-    profile: &Profile,
-    ops: impl IntoIterator<Item = (RecordKey, Op)>,
-) -> Result<(), String> {
+fn commit(store: &dyn Store, profile: &Profile, ops: impl IntoIterator<Item = (RecordKey, Op)>) -> Result<(), String> {
     store.commit(profile, &batch(ops)).map_err(said("commit"))
 }
 

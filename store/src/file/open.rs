@@ -16,7 +16,10 @@ use crate::corruption::Damaged;
 const DESCRIPTION: &str = "profile";
 
 fn description(files: &Files) -> String {
-    format!("Amarula profile, file store version 1. Keep private: whoever has these files is the account.\n{}\n", files.profile)
+    format!(
+        "Amarula profile, file store version 1. Keep private: whoever has these files is the account.\n{}\n",
+        files.profile
+    )
 }
 
 /// Whether a folder is there.
@@ -56,21 +59,26 @@ pub(crate) fn check_description(files: &Files) -> Result<bool, StorageError> {
              folder was renamed",
             files.dir.display()
         ))),
-        Some(((first, _), _)) if first.starts_with("Amarula profile, file store version ") => {
-            Err(refused(format!("{} was written by a newer version of this program; use that one", files.dir.display())))
-        }
+        Some(((first, _), _)) if first.starts_with("Amarula profile, file store version ") => Err(refused(format!(
+            "{} was written by a newer version of this program; use that one",
+            files.dir.display()
+        ))),
         _ => Ok(false),
     }
 }
 
-/// Makes the folder and its description, durably.
+/// Makes the folder and its description, durably. They may be there already: whether they are durable is not known, the
+/// process that made them may have died before its syncs.
 pub(crate) fn create(files: &Files, root: &Path) -> Result<(), StorageError> {
+    let described = check_description(files)?;
     let fs = &*files.fs;
     let path = files.dir.join(DESCRIPTION);
     let make = || -> io::Result<()> {
         fs.create_dir(&files.dir)?;
-        let mut file = fs.create(&path)?;
-        file.write_at(0, description(files).as_bytes())?;
+        let mut file = if described { fs.open(&path)? } else { fs.create(&path)? };
+        if !described {
+            file.write_at(0, description(files).as_bytes())?;
+        }
         file.sync_data()?;
         fs.sync_dir(&files.dir)?;
         fs.sync_dir(root)

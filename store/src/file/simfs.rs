@@ -86,14 +86,8 @@ impl SimFs {
     }
 
     fn with(nodes: Vec<Node>) -> Self {
-        let state = State {
-            nodes,
-            locks: BTreeSet::new(),
-            done: 0,
-            die_at: None,
-            fail: BTreeMap::new(),
-            trace: Vec::new(),
-        };
+        let state =
+            State { nodes, locks: BTreeSet::new(), done: 0, die_at: None, fail: BTreeMap::new(), trace: Vec::new() };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -330,6 +324,10 @@ impl Fs for SimFs {
         let effect = state.begin("remove_dir_all", &path.to_string_lossy())?;
         state.change(path.parent().unwrap(), vec![(name(path), None)])?;
         effect.end(())
+    }
+
+    fn sync_files(&self, files: &mut [Box<dyn FsFile>]) -> io::Result<()> {
+        files.iter_mut().try_for_each(|file| file.sync_data())
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::mem::take;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, RwLock, TryLockError};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, TryLockError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use amarula_core::engine::StorageError;
@@ -54,7 +54,7 @@ struct Waiting {
 
 struct Writer {
     log: Option<Log>,
-    /// The folder is there and described.
+    /// The folder is there and described, durably.
     created: bool,
     next_generation: u64,
     next_seq: u64,
@@ -77,7 +77,7 @@ impl Slot {
     ) -> Result<Self, StorageError> {
         let trash = root.join(format!(".trash-{}", files.profile));
         open::sweep(&*files.fs, &root, &trash)?;
-        let created = open::check_description(&files)?;
+        let described = open::check_description(&files)?;
         let mut recovered = open::recover(&files)?;
         recovered.view.frozen = Arc::new(take(&mut recovered.view.active));
         // Generations rise across clean closes too, so that a block of a removed log never passes for one of ours.
@@ -89,7 +89,7 @@ impl Slot {
             queue: Mutex::default(),
             writer: Mutex::new(Writer {
                 log: None,
-                created,
+                created: false,
                 next_generation: u64::try_from(clock).unwrap_or(0).max(recovered.last_generation + 1),
                 next_seq: recovered.last_seq + 1,
                 checkpoint_at: options.checkpoint_bytes,
@@ -102,7 +102,7 @@ impl Slot {
             lock: Mutex::new(Some(guard)),
             files,
         };
-        if !created && slot.has_records()? {
+        if !described && slot.has_records()? {
             let detail = format!("missing or unreadable in {}", slot.files.dir.display());
             slot.files.reporter.report(&slot.files.profile, Damaged::Description, detail);
         }
@@ -118,8 +118,16 @@ impl Slot {
         super::has_records(&*self.files.fs, &self.files.dir)
     }
 
-    pub(crate) fn get(&self, keys: &[RecordKey]) -> Result<Vec<Option<Bytes>>, StorageError> {
+    fn readable(&self) -> Result<RwLockReadGuard<'_, View>, StorageError> {
         let view = read(&self.view);
+        match &view.ended {
+            None => Ok(view),
+            Some(error) => Err(error.clone()),
+        }
+    }
+
+    pub(crate) fn get(&self, keys: &[RecordKey]) -> Result<Vec<Option<Bytes>>, StorageError> {
+        let view = self.readable()?;
         keys.iter().map(|key| view.get(&self.files, key)).collect()
     }
 
@@ -129,7 +137,7 @@ impl Slot {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<(RecordKey, Bytes)>, StorageError> {
-        read(&self.view).range(&self.files, namespace, after, limit)
+        self.readable()?.range(&self.files, namespace, after, limit)
     }
 
     /// Commits these batches, in order. Whichever thread gets the writer first carries out what all of them queued, in
@@ -302,7 +310,10 @@ impl Slot {
             let error = failed("clear", dir, &error);
             let back = || fs.rename(trash, dir).and_then(|()| fs.sync_dir(root)).is_ok();
             if !matches!(open::exists(fs, trash), Ok(false)) && !back() {
-                writer.ended = Some(refused(format!("{}; close this store and open it again", error.message)));
+                let ended = refused(format!("{}; close this store and open it again", error.message));
+                writer.ended = Some(ended.clone());
+                view.ended = Some(ended.clone());
+                return Err(ended);
             }
             return Err(error);
         }
@@ -325,7 +336,9 @@ impl Slot {
             // What fails here is in the log, and recovered when the profile is opened next.
             let _ = self.checkpoint();
         }
-        writer.ended = Some(refused("the profile was closed"));
+        let closed = refused("the profile was closed");
+        writer.ended = Some(closed.clone());
+        write(&self.view).ended = Some(closed);
         *lock(&self.lock) = None;
     }
 }
