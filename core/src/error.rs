@@ -208,6 +208,9 @@ pub enum EndReason {
     /// The phone has no multi-device support.
     #[error("the phone does not support linked devices")]
     NoMultiDevice,
+    /// The stored account can't be read. Restore a backup, or clear the profile and pair again.
+    #[error("the stored account cannot be read; restore a backup, or clear the profile and pair again")]
+    CorruptAccount,
     /// The address or configuration can't work.
     #[error("the configuration cannot work: {0}")]
     Config(Str),

@@ -13,8 +13,13 @@ pub mod crypto;
 pub mod engine;
 pub mod error;
 pub mod event;
+mod flows;
 pub mod message;
+pub mod proto;
+pub mod query;
+pub mod signal;
 pub mod store;
+pub mod sync;
 pub mod wire;
 
 pub use address::{Address, Kind};

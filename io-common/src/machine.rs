@@ -1,6 +1,6 @@
 //! The engine as a driver sees it.
 
-use amarula_core::engine::{Appetite, Command, Input, Now, Output, Request, TicketId};
+use amarula_core::engine::{Appetite, Input, Now, Output, Request, TicketId};
 use amarula_core::error::{Misuse, RejectReason};
 use amarula_core::{Config, Engine};
 
@@ -11,7 +11,7 @@ pub trait Machine: Send {
     /// # Errors
     /// As there.
     fn handle(&mut self, now: Now, input: Input) -> Result<(), Misuse>;
-    /// See [`Engine::submit`]. The answer comes as [`Output::Done`] with the returned id.
+    /// See [`Engine::submit_request`]. The answer comes as [`Output::Done`] with the returned id.
     ///
     /// # Errors
     /// As there.
@@ -33,22 +33,7 @@ impl Machine for Engine {
     }
 
     fn submit(&mut self, now: Now, request: Request) -> Result<TicketId, RejectReason> {
-        match request {
-            Request::Connect(command) => submit(self, now, command),
-            Request::Disconnect(command) => submit(self, now, command),
-            Request::Shutdown(command) => submit(self, now, command),
-            Request::RequestPairingCode(command) => submit(self, now, command),
-            Request::Logout(command) => submit(self, now, command),
-            Request::SendMessage(command) => submit(self, now, command),
-            Request::MarkRead(command) => submit(self, now, command),
-            Request::SetPresence(command) => submit(self, now, command),
-            Request::SendChatState(command) => submit(self, now, command),
-            Request::SubscribePresence(command) => submit(self, now, command),
-            Request::Confirm(command) => submit(self, now, command),
-            // A command that this crate does not know of can only come from a newer `amarula-core` than it was built
-            // for.
-            _ => Err(RejectReason::BadContent("a command that this driver does not know; update it")),
-        }
+        self.submit_request(now, request).map_err(|rejected| rejected.reason)
     }
 
     fn poll_output(&mut self) -> Output {
@@ -62,8 +47,4 @@ impl Machine for Engine {
     fn is_finished(&self) -> bool {
         Self::is_finished(self)
     }
-}
-
-fn submit<C: Command>(engine: &mut Engine, now: Now, command: C) -> Result<TicketId, RejectReason> {
-    engine.submit(now, command).map(|ticket| ticket.id()).map_err(|rejected| rejected.reason)
 }

@@ -1,11 +1,17 @@
 //! Message content: building what is sent, classifying what came.
 
+pub(crate) mod padding;
+pub mod stanza;
 pub mod text;
 
 use bytes::Bytes;
 
 pub use text::Text;
 
+use prost::Message as _;
+
+use crate::error::RejectReason;
+use crate::proto::wa::Message;
 use crate::wire::Str;
 
 /// What a consumer sends.
@@ -46,6 +52,43 @@ impl core::fmt::Debug for Outgoing {
 pub enum Content {
     /// Text.
     Text(Text),
+    /// A control message of the protocol (revoke, settings, key shares, …), by the number of its type.
+    Protocol(i32),
     /// Nothing that this version has a type for; look at the message's raw protobuf.
     Other,
+}
+
+impl Content {
+    /// Classifies a message, wrappers removed.
+    #[must_use]
+    pub fn of(message: &Message) -> Self {
+        let inner = stanza::unwrap(message);
+        if let Some(text) = Text::of(inner) {
+            return Self::Text(text);
+        }
+        match &inner.protocol_message {
+            Some(protocol) => Self::Protocol(protocol.r#type.unwrap_or(0)),
+            None => Self::Other,
+        }
+    }
+}
+
+impl Outgoing {
+    /// The protobuf message to send.
+    ///
+    /// # Errors
+    /// For content that cannot be sent.
+    pub fn to_message(&self) -> Result<Message, RejectReason> {
+        match self {
+            Self::Text(text) => text.to_message(),
+            Self::Raw(bytes) => {
+                let message = Message::decode(bytes.clone())
+                    .map_err(|_| RejectReason::BadContent("the raw content is no Message protobuf"))?;
+                if message == Message::default() {
+                    return Err(RejectReason::BadContent("the message is empty"));
+                }
+                Ok(message)
+            }
+        }
+    }
 }

@@ -4,6 +4,8 @@
 //! `aws-lc-rs` (feature `aws-lc`), which takes over the hot primitives. Nothing here knows about WhatsApp.
 
 pub mod aead;
+#[cfg(test)]
+mod backends;
 pub mod cipher;
 pub mod curve;
 pub mod hash;

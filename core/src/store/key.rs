@@ -125,6 +125,8 @@ impl core::fmt::Debug for Op {
 /// Changes that are applied all or not at all. No key occurs twice; keys ascend.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Batch {
+    /// Before anything else, remove every record of the profile (the account was unlinked).
+    pub clear: bool,
     /// The changes.
     pub ops: Vec<(RecordKey, Op)>,
 }

@@ -10,13 +10,13 @@ use compact_str::ToCompactString as _;
 use super::jid::Jid;
 use super::node_ref::NodeRef;
 use super::reader::{Reader, Scalar, Text, lenient};
-use super::tokens::{self, LIST_EMPTY};
+use super::tags::{self, LIST_EMPTY};
 
 /// Bounds on one frame's tree. Beyond them [`Document::parse`] answers [`NodeError::Limit`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct NodeLimits {
-    /// Levels of nesting; a node without children is one level.
+    /// Levels of nesting; a node without children is one level. Values over 128 count as 128.
     pub depth: usize,
     /// Nodes in the whole tree. One takes about 80 bytes of memory and at least 3 of the frame.
     pub nodes: usize,
@@ -28,7 +28,7 @@ pub struct NodeLimits {
 
 impl NodeLimits {
     /// What no honest server comes near: 128 levels, 2^18 nodes, 2^19 attributes, 256 of them at one node.
-    pub const DEFAULT: Self = Self { depth: tokens::MAX_DEPTH, nodes: 1 << 18, attrs: 1 << 19, attrs_per_node: 256 };
+    pub const DEFAULT: Self = Self { depth: tags::MAX_DEPTH, nodes: 1 << 18, attrs: 1 << 19, attrs_per_node: 256 };
 }
 
 impl Default for NodeLimits {
@@ -143,9 +143,9 @@ impl<'a> Document<'a> {
             limits,
             doc: Document { nodes: Vec::new(), attrs: Vec::new(), jids: Vec::new() },
         };
-        // A guess good for small stanzas; both grow on evidence.
-        parser.doc.nodes.reserve((node_bytes.len() / 16).clamp(1, 8));
-        parser.doc.attrs.reserve((node_bytes.len() / 8).clamp(1, 16));
+        // What most stanzas of this size need, so that few allocations grow; at most about as much as the frame itself.
+        parser.doc.nodes.reserve((node_bytes.len() / 96).clamp(4, 1024));
+        parser.doc.attrs.reserve((node_bytes.len() / 64).clamp(8, 2048));
         parser.tree()?;
         match parser.reader.left() {
             0 => Ok(parser.doc),
@@ -185,7 +185,7 @@ impl<'a> Parser<'a, '_> {
         loop {
             // Here a node begins, a child of `open`.
             depth += 1;
-            if depth > self.limits.depth {
+            if depth > self.limits.depth.min(tags::MAX_DEPTH) {
                 return Err(NodeError::Limit(NodeLimit::Depth));
             }
             let (at, children) = self.node(open)?;
@@ -276,7 +276,7 @@ impl<'a> Parser<'a, '_> {
         let tag = self.reader.byte()?;
         Ok(match tag {
             LIST_EMPTY => (Content::None, 0),
-            tokens::LIST_8 | tokens::LIST_16 => (Content::Nodes, self.reader.list_size(tag)?.into()),
+            tags::LIST_8 | tags::LIST_16 => (Content::Nodes, self.reader.list_size(tag)?.into()),
             tag => {
                 let content = match self.reader.scalar(tag)? {
                     Scalar::Bytes(bytes) => Content::Bytes(bytes),

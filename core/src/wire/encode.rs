@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 
 use super::jid::{Jid, Server};
 use super::node::{Content, Node, Value};
-use super::tokens::{self, MAX_DEPTH, PACKED_MAX, Token};
+use super::tags::{self, MAX_DEPTH, PACKED_MAX};
+use super::tokens::{self, Token};
 
 /// The node has no wire form. Nothing the peer did: the caller built it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -72,10 +73,10 @@ fn write_node(node: &Node, out: &mut Vec<u8>, depth: usize) -> Result<(), Encode
 
 fn write_list_header(size: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     if let Ok(size) = u8::try_from(size) {
-        out.extend_from_slice(&[tokens::LIST_8, size]);
+        out.extend_from_slice(&[tags::LIST_8, size]);
     } else {
         let [high, low] = u16::try_from(size).map_err(|_| EncodeError::TooMany)?.to_be_bytes();
-        out.extend_from_slice(&[tokens::LIST_16, high, low]);
+        out.extend_from_slice(&[tags::LIST_16, high, low]);
     }
     Ok(())
 }
@@ -87,14 +88,14 @@ fn write_name(name: &str, out: &mut Vec<u8>) -> Result<(), EncodeError> {
 /// §6.4: token, packed, or bytes.
 fn write_text(text: &str, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     if text.is_empty() {
-        out.extend_from_slice(&[tokens::BINARY_8, 0]);
+        out.extend_from_slice(&[tags::BINARY_8, 0]);
         return Ok(());
     }
     match tokens::find(text) {
         Some(Token::Single(index)) => out.push(index),
-        Some(Token::Double(dictionary, index)) => out.extend_from_slice(&[tokens::DICTIONARY_0 + dictionary, index]),
+        Some(Token::Double(dictionary, index)) => out.extend_from_slice(&[tags::DICTIONARY_0 + dictionary, index]),
         None if text.len() <= PACKED_MAX => {
-            if !write_packed(text, tokens::NIBBLE_8, nibble, out) && !write_packed(text, tokens::HEX_8, hex, out) {
+            if !write_packed(text, tags::NIBBLE_8, nibble, out) && !write_packed(text, tags::HEX_8, hex, out) {
                 write_binary(text.as_bytes(), out)?;
             }
         }
@@ -145,9 +146,9 @@ fn write_binary(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let len = u32::try_from(bytes.len()).map_err(|_| EncodeError::TooLong)?;
     let [b0, b1, b2, b3] = len.to_be_bytes();
     match len {
-        0..0x100 => out.extend_from_slice(&[tokens::BINARY_8, b3]),
-        0x100..0x10_0000 => out.extend_from_slice(&[tokens::BINARY_20, b1, b2, b3]),
-        _ => out.extend_from_slice(&[tokens::BINARY_32, b0, b1, b2, b3]),
+        0..0x100 => out.extend_from_slice(&[tags::BINARY_8, b3]),
+        0x100..0x10_0000 => out.extend_from_slice(&[tags::BINARY_20, b1, b2, b3]),
+        _ => out.extend_from_slice(&[tags::BINARY_32, b0, b1, b2, b3]),
     }
     out.extend_from_slice(bytes);
     Ok(())
@@ -159,7 +160,7 @@ fn write_jid(jid: &Jid, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         return Err(EncodeError::Jid);
     }
     if jid.device == 0 {
-        out.push(tokens::JID_PAIR);
+        out.push(tags::JID_PAIR);
         write_user(&jid.user, out)?;
         return write_text(jid.server.as_str(), out);
     }
@@ -172,7 +173,7 @@ fn write_jid(jid: &Jid, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         Server::Hosted => 128,
         Server::HostedLid => 129,
         Server::Msgr => {
-            out.push(tokens::FB_JID);
+            out.push(tags::FB_JID);
             write_user(&jid.user, out)?;
             out.extend_from_slice(&jid.device.to_be_bytes());
             return write_text(jid.server.as_str(), out);
@@ -180,13 +181,13 @@ fn write_jid(jid: &Jid, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         _ => return Err(EncodeError::Device),
     };
     let device = u8::try_from(jid.device).map_err(|_| EncodeError::Device)?;
-    out.extend_from_slice(&[tokens::AD_JID, domain, device]);
+    out.extend_from_slice(&[tags::AD_JID, domain, device]);
     write_user(&jid.user, out)
 }
 
 fn write_user(user: &str, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     if user.is_empty() {
-        out.push(tokens::LIST_EMPTY);
+        out.push(tags::LIST_EMPTY);
         return Ok(());
     }
     write_text(user, out)

@@ -191,7 +191,7 @@ impl<'d> NodeRef<'d> {
     /// Whether this node ends the stream.
     #[must_use]
     pub fn is_stream_end(&self) -> bool {
-        self.is(super::tokens::STREAM_END)
+        self.is(super::tags::STREAM_END)
     }
 
     /// An owned copy. Text content becomes bytes, invalid JIDs are left out.

@@ -6,10 +6,11 @@ use compact_str::CompactString;
 
 use super::decode::NodeError;
 use super::jid::{Jid, Server};
-use super::tokens::{self, DICTIONARY_0, LAST_SINGLE, LIST_EMPTY};
+use super::tags::{self, DICTIONARY_0, LAST_SINGLE, LIST_EMPTY};
+use super::tokens;
 
 /// A text that is a slice of the frame or a token where it can be, and its own where it was packed.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) enum Text<'a> {
     Slice(&'a str),
     Own(CompactString),
@@ -28,6 +29,13 @@ impl Text<'_> {
             Self::Slice(text) => text.into(),
             Self::Own(text) => text,
         }
+    }
+}
+
+/// By content: a token and the same text packed are equal.
+impl PartialEq for Text<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
     }
 }
 
@@ -77,55 +85,60 @@ impl<'a> Reader<'a> {
     pub(super) fn list_size(&mut self, tag: u8) -> Result<u16, NodeError> {
         match tag {
             LIST_EMPTY => Ok(0),
-            tokens::LIST_8 => Ok(u16::from(self.byte()?)),
-            tokens::LIST_16 => Ok(u16::from_be_bytes(self.array()?)),
+            tags::LIST_8 => Ok(u16::from(self.byte()?)),
+            tags::LIST_16 => Ok(u16::from_be_bytes(self.array()?)),
             tag => Err(NodeError::UnexpectedTag(tag)),
         }
     }
 
     /// The scalar whose tag byte is `tag`; null is the empty text.
     pub(super) fn scalar(&mut self, tag: u8) -> Result<Scalar<'a>, NodeError> {
-        Ok(match tag {
-            LIST_EMPTY => Scalar::Text(Text::Slice("")),
-            1..=LAST_SINGLE => Scalar::Text(Text::Slice(tokens::single(tag).ok_or(NodeError::UnexpectedTag(tag))?)),
-            DICTIONARY_0..=tokens::DICTIONARY_3 => {
-                let index = self.byte()?;
-                let token = tokens::double(tag - DICTIONARY_0, index).ok_or(NodeError::UnexpectedTag(tag))?;
-                Scalar::Text(Text::Slice(token))
-            }
-            tokens::NIBBLE_8 => Scalar::Text(self.packed(b"0123456789-.\0\0\0\0")?),
-            tokens::HEX_8 => Scalar::Text(self.packed(b"0123456789ABCDEF")?),
-            tokens::BINARY_8 => {
-                let len = usize::from(self.byte()?);
-                Scalar::Bytes(self.take(len)?)
-            }
-            tokens::BINARY_20 => {
-                let [b0, b1, b2] = self.array()?;
-                Scalar::Bytes(self.take_u32(u32::from_be_bytes([0, b0 & 0x0f, b1, b2]))?)
-            }
-            tokens::BINARY_32 => {
-                let len = u32::from_be_bytes(self.array()?);
-                Scalar::Bytes(self.take_u32(len)?)
-            }
-            tokens::JID_PAIR => self.jid_pair()?,
-            tokens::AD_JID => self.ad_jid()?,
-            tokens::FB_JID => self.fb_jid()?,
-            tokens::INTEROP_JID => self.interop_jid()?,
-            tag => return Err(NodeError::UnexpectedTag(tag)),
-        })
+        match tag {
+            tags::BINARY_8..=tags::BINARY_32 => self.binary(tag).map(Scalar::Bytes),
+            tags::JID_PAIR => self.jid_pair(),
+            tags::AD_JID => self.ad_jid(),
+            tags::FB_JID => self.fb_jid(),
+            tags::INTEROP_JID => self.interop_jid(),
+            tag => self.token_or_packed(tag).map(Scalar::Text),
+        }
     }
 
     /// A text where nothing else may stand: tags, keys, the parts of a JID. Null is the empty text.
     pub(super) fn text(&mut self) -> Result<Text<'a>, NodeError> {
-        let tag = self.byte()?;
-        match self.scalar(tag)? {
-            Scalar::Text(text) => Ok(text),
-            Scalar::Bytes(bytes) => core::str::from_utf8(bytes).map(Text::Slice).map_err(|_| NodeError::BadText),
-            Scalar::Jid(_) | Scalar::BadJid => Err(NodeError::UnexpectedTag(tag)),
+        match self.byte()? {
+            tag @ tags::BINARY_8..=tags::BINARY_32 => {
+                core::str::from_utf8(self.binary(tag)?).map(Text::Slice).map_err(|_| NodeError::BadText)
+            }
+            tag => self.token_or_packed(tag),
         }
     }
 
-    fn take_u32(&mut self, len: u32) -> Result<&'a [u8], NodeError> {
+    #[inline]
+    fn token_or_packed(&mut self, tag: u8) -> Result<Text<'a>, NodeError> {
+        let token = match tag {
+            LIST_EMPTY => Some(""),
+            1..=LAST_SINGLE => tokens::single(tag),
+            DICTIONARY_0..=tags::DICTIONARY_3 => {
+                let index = self.byte()?;
+                tokens::double(tag - DICTIONARY_0, index)
+            }
+            tags::NIBBLE_8 => return self.packed(b"0123456789-.\0\0\0\0"),
+            tags::HEX_8 => return self.packed(b"0123456789ABCDEF"),
+            _ => None,
+        };
+        token.map(Text::Slice).ok_or(NodeError::UnexpectedTag(tag))
+    }
+
+    /// The bytes after one of the three BINARY tags.
+    fn binary(&mut self, tag: u8) -> Result<&'a [u8], NodeError> {
+        let len = match tag {
+            tags::BINARY_8 => u32::from(self.byte()?),
+            tags::BINARY_20 => {
+                let [b0, b1, b2] = self.array()?;
+                u32::from_be_bytes([0, b0 & 0x0f, b1, b2])
+            }
+            _ => u32::from_be_bytes(self.array()?),
+        };
         self.take(usize::try_from(len).map_err(|_| NodeError::Truncated)?)
     }
 
