@@ -48,12 +48,7 @@ impl EventQueue {
     /// A queue whose consumer is behind when so many events wait. At least 1.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self {
-            inner: Mutex::default(),
-            arrived: Condvar::new(),
-            behind: AtomicBool::new(false),
-            limit: limit.max(1),
-        }
+        Self { inner: Mutex::default(), arrived: Condvar::new(), behind: AtomicBool::new(false), limit: limit.max(1) }
     }
 
     /// Whether the driver should stop reading the socket because the consumer is behind.
@@ -194,8 +189,7 @@ mod tests {
             queue.push(event());
             assert_eq!(queue.is_behind(), count >= 4);
         }
-        let resumed: Vec<usize> =
-            (1..=10).filter(|_| take(&queue).expect("there").resume).collect();
+        let resumed: Vec<usize> = (1..=10).filter(|_| take(&queue).expect("there").resume).collect();
         assert_eq!(resumed, [8], "once, when half of the limit is left");
         assert!(!queue.is_behind());
     }

@@ -36,11 +36,6 @@ impl SendOptions {
     /// The command.
     #[must_use]
     pub fn command(self, to: &Address, content: Outgoing) -> SendMessage {
-        SendMessage {
-            to: to.clone(),
-            content,
-            id: self.id.map(Into::into),
-            reference: self.reference.map(Into::into),
-        }
+        SendMessage { to: to.clone(), content, id: self.id.map(Into::into), reference: self.reference.map(Into::into) }
     }
 }

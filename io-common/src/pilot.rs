@@ -1,7 +1,7 @@
 //! The part of a driver's loop that needs no socket: feeding the engine, answering commands, storage, events.
 //!
 //! A driver owns one [`Pilot`], passes what happens to [`Pilot::input`] and [`Pilot::post`], and then carries out
-//! [`Pilot::next`] until it says [`Act::Sleep`].
+//! [`Pilot::next_act`] until it says [`Act::Sleep`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -65,7 +65,8 @@ impl Pilot {
     pub fn new(parts: Parts<'_>) -> Result<Self, Error> {
         let Parts { config, machine, mut recorder, storage, events } = parts;
         let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|error| Error::system("randomness", std::io::Error::other(error.to_string())))?;
+        getrandom::fill(&mut seed)
+            .map_err(|error| Error::system("randomness", std::io::Error::other(error.to_string())))?;
         let clock = Clock::start();
         let now = clock.now();
         if let Some(recorder) = &mut recorder {
@@ -129,7 +130,7 @@ impl Pilot {
     }
 
     /// The next thing for the driver to do. What needs no socket is done here.
-    pub fn next(&mut self) -> Act {
+    pub fn next_act(&mut self) -> Act {
         loop {
             match self.machine.poll_output() {
                 Output::Open(conn, endpoint) => return Act::Open(conn, endpoint),

@@ -97,8 +97,7 @@ impl Setup {
             return Err(ConfigError::Range { name: "event_limit", must: "at least 1" });
         }
         let proxy = self.proxy.as_deref().map(str::parse).transpose()?;
-        let network =
-            Network { tls: self.tls.client_config()?, proxy, allow_plain_text: self.allow_plain_text };
+        let network = Network { tls: self.tls.client_config()?, proxy, allow_plain_text: self.allow_plain_text };
         Ok(Ready {
             name: self.name.unwrap_or_else(|| format!("client of {profile}")),
             profile,

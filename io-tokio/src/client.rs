@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use amarula_core::address::Address;
 use amarula_core::content::Outgoing;
+use amarula_core::engine::Input;
 use amarula_core::engine::command::{
     ChatState, Command, Confirm, Connect, Disconnect, LoggedOut, Logout, MarkRead, PairingCode, Presence, ReplyValue,
     RequestPairingCode, SendChatState, Sent, SetPresence, Shutdown, SubscribePresence,
 };
-use amarula_core::engine::Input;
 use amarula_core::error::RejectReason;
 use amarula_core::event::DeliveryId;
 use amarula_io::events::EventQueue;

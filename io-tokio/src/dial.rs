@@ -25,7 +25,7 @@ pub(crate) async fn dial(network: &Network, target: &Target) -> Result<Stream, O
             let mut tcp = connect(proxy.host(), proxy.port()).await.map_err(io)?;
             let mut conversation = proxy.conversation(target);
             loop {
-                match conversation.next() {
+                match conversation.next_step() {
                     Step::Write(bytes) => tcp.write_all(&bytes).await.map_err(io)?,
                     Step::Read(count) => {
                         let mut bytes = vec![0; count];

@@ -108,7 +108,7 @@ impl Driver {
     /// Drains the engine. Returns when to wake up.
     fn carry_out(&mut self) -> Option<Instant> {
         loop {
-            match self.pilot.next() {
+            match self.pilot.next_act() {
                 Act::Open(conn, endpoint) => self.open(conn, endpoint),
                 Act::Send(conn, frame) => {
                     if let Some((_, Conn::Open(socket))) = self.conns.iter_mut().find(|(id, _)| *id == conn)

@@ -74,6 +74,12 @@ impl Delivery {
         self.inner.event
     }
 
+    /// The engine's own delivery, likewise.
+    #[must_use]
+    pub fn into_inner(self) -> amarula_core::event::Delivery {
+        self.inner
+    }
+
     /// Its place in the inbox. `None` for what is never delivered twice (states of the connection, presence, …, and
     /// everything if the inbox is off).
     #[must_use]

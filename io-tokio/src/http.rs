@@ -51,11 +51,7 @@ impl Http {
                 body.extend_from_slice(&data[..data.len().min(limit - body.len())]);
             }
         }
-        Ok(HttpResponse {
-            status: head.status.as_u16(),
-            body: body.freeze(),
-            retry_after: retry_after(&head.headers),
-        })
+        Ok(HttpResponse { status: head.status.as_u16(), body: body.freeze(), retry_after: retry_after(&head.headers) })
     }
 }
 

@@ -58,7 +58,7 @@ impl Proxy {
     }
 }
 
-/// One conversation with a proxy. Ask [`next`](Self::next) what to do, do it, tell it what came, until it is done.
+/// One conversation with a proxy. Ask [`next_step`](Self::next_step) what to do, do it, tell it what came, until it is done.
 #[derive(Debug)]
 pub struct Conversation(Inner);
 
@@ -82,7 +82,7 @@ pub enum Step {
 
 impl Conversation {
     /// What to do now.
-    pub fn next(&mut self) -> Step {
+    pub fn next_step(&mut self) -> Step {
         match &mut self.0 {
             Inner::Http(inner) => inner.next(),
             Inner::Socks5(inner) => inner.next(),
@@ -187,7 +187,8 @@ mod tests {
         assert_eq!((proxy.host(), proxy.port()), ("::1", 1080));
         assert_eq!(proxy.login.as_ref().map(|login| login.password.as_str()), Some("p@ss"));
         assert_eq!(format!("{proxy:?}"), "Proxy(socks5://..@::1:1080)");
-        for bad in ["", "proxy:3128", "ftp://h:1", "http://h", "http://:3128", "http://u:secret@h", "socks5://%zz@h:1"] {
+        for bad in ["", "proxy:3128", "ftp://h:1", "http://h", "http://:3128", "http://u:secret@h", "socks5://%zz@h:1"]
+        {
             let error = bad.parse::<Proxy>().expect_err(bad);
             assert!(!error.to_string().contains("secret"), "{error}");
         }

@@ -58,8 +58,11 @@ impl Socks5 {
     pub(super) fn next(&mut self) -> Step {
         let (step, state) = match std::mem::replace(&mut self.state, State::Done) {
             State::Greet => {
-                let greeting =
-                    if self.login.is_some() { vec![VERSION, 2, NO_LOGIN, USER_PASSWORD] } else { vec![VERSION, 1, NO_LOGIN] };
+                let greeting = if self.login.is_some() {
+                    vec![VERSION, 2, NO_LOGIN, USER_PASSWORD]
+                } else {
+                    vec![VERSION, 1, NO_LOGIN]
+                };
                 (Step::Write(greeting), State::AwaitMethod)
             }
             State::Login => {

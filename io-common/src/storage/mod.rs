@@ -199,8 +199,7 @@ impl Session {
 
     /// Reads; the answer is posted as `Loaded`.
     pub fn load(&self, id: LoadId, load: Load) {
-        let job =
-            Job::Load { session: self.id, profile: self.profile.clone(), id, load, port: Arc::clone(&self.port) };
+        let job = Job::Load { session: self.id, profile: self.profile.clone(), id, load, port: Arc::clone(&self.port) };
         if self.jobs.send(job).is_err() {
             self.port.post(Post::Input(Input::Loaded { id, result: Err(worker_gone()) }));
         }

@@ -32,7 +32,7 @@ fn key(name: &str) -> RecordKey {
 }
 
 fn put(name: &str, value: &str) -> Batch {
-    Batch { ops: vec![(key(name), Op::Put(Bytes::copy_from_slice(value.as_bytes())))] }
+    Batch { clear: false, ops: vec![(key(name), Op::Put(Bytes::copy_from_slice(value.as_bytes())))] }
 }
 
 fn next(inputs: &Receiver<Input>) -> Input {
