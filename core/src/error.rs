@@ -156,6 +156,12 @@ pub enum PairingError {
     /// Keys and identity could not be stored.
     #[error("the store failed")]
     Storage,
+    /// The device was linked in another way meanwhile.
+    #[error("linked in another way meanwhile")]
+    Superseded,
+    /// The connection ended while a pairing code was live. Ask for a new code.
+    #[error("the connection ended; ask for a new code")]
+    Disconnected,
 }
 
 /// Why a session is over and won't be tried again by itself.
@@ -235,6 +241,9 @@ pub enum DropCause {
     /// The server asked for a new connection (515).
     #[error("the server asked for a restart")]
     RestartRequired,
+    /// A link attempt failed and its connection is of no more use; the next one brings new QR codes.
+    #[error("the link attempt failed")]
+    PairingFailed,
     /// A stream error with this code (0: none).
     #[error("stream error {code}")]
     StreamError {

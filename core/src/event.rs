@@ -34,6 +34,15 @@ pub enum Event {
     Message(alloc::boxed::Box<Message>),
     /// A message is there that cannot be read, for now or for good.
     Undecryptable(alloc::boxed::Box<Undecryptable>),
+    /// A durable send of an earlier run (one with a client reference) has its answer.
+    SendFinished {
+        /// The caller's reference.
+        reference: Str,
+        /// Stanza id.
+        id: Str,
+        /// How it ended.
+        result: Result<crate::engine::command::Sent, crate::error::Failure>,
+    },
     /// Receipts for messages.
     Receipt(Receipt),
     /// Somebody came or went.
@@ -242,6 +251,11 @@ pub enum Warning {
     PrekeyUploadFailed {
         /// The server's number, 0 if it gave none.
         code: u32,
+    },
+    /// The server's view of our prekeys is another than ours.
+    PrekeysDiffer {
+        /// In what.
+        what: Str,
     },
     /// This WhatsApp Web version will stop working.
     VersionExpires {

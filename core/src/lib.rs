@@ -7,6 +7,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod address;
+pub mod adv;
 pub mod config;
 pub mod content;
 pub mod crypto;

@@ -45,8 +45,8 @@ pub(crate) enum Signal {
     },
     /// The connection is gone (after `Drop` or `End` were carried out, or the peer closed it).
     Down,
-    /// pair-success was answered.
-    Paired,
+    /// pair-device came: an unpaired connection stands.
+    Greeted,
     /// Records needed now could not be read: start over from what is durable.
     StorageFailed(Str),
     /// The server is low on our prekeys, or has none.
@@ -82,6 +82,8 @@ pub(crate) struct Cx {
     pub(crate) available: bool,
     /// Server time minus our wall clock, milliseconds.
     pub(crate) clock_offset: i64,
+    /// The last session id told (`<unified_session>`).
+    pub(crate) unified_session: u64,
     /// The newest inbox entry.
     pub(crate) last_delivery: DeliveryId,
     /// How often resends were asked and given.
@@ -109,6 +111,7 @@ impl Cx {
             open: false,
             available: false,
             clock_offset: 0,
+            unified_session: 0,
             last_delivery: DeliveryId(0),
             retries: Retries::default(),
             tickets: BTreeSet::new(),
@@ -179,6 +182,18 @@ impl Cx {
     pub(crate) fn ask(&mut self, iq: Iq, owner: IqOwner) {
         let node = self.iqs.ask(self.now.mono, &mut self.timers, iq, owner);
         self.send(&node);
+    }
+
+    /// Sends a query that is given up after `timeout` instead of the usual time.
+    pub(crate) fn ask_within(&mut self, iq: Iq, owner: IqOwner, timeout: Duration) {
+        self.ask(iq, owner);
+        self.timers.set(Timer::Iq(self.iqs.last()), self.now.mono + timeout);
+    }
+
+    /// Sends a query with several children.
+    pub(crate) fn ask_children(&mut self, iq: Iq, children: impl IntoIterator<Item = Node>, owner: IqOwner) {
+        let node = self.iqs.ask(self.now.mono, &mut self.timers, iq, owner);
+        self.send(&node.children(children));
     }
 
     /// Tells the consumer, at most once.

@@ -1,6 +1,6 @@
 //! The commit gate: one queue, in which nothing that depends on a write leaves before the write is durable.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::command::Completion;
 use super::input::{CommitSeq, ConnId};
 use super::output::{Endpoint, Output};
-use crate::event::Delivery;
+use crate::event::{Delivery, DeliveryId};
 use crate::wire::noise::{SendCipher, TransportError};
 
 /// Bytes of a frame's length prefix.
@@ -39,6 +39,8 @@ pub(crate) struct Gate {
     held: VecDeque<(CommitSeq, Held)>,
     /// Produced by the input being handled.
     fresh: Vec<Held>,
+    /// Inbox entries that the consumer was given and has not confirmed: not given twice in one run.
+    delivered: BTreeSet<DeliveryId>,
 }
 
 impl Gate {
@@ -89,11 +91,21 @@ impl Gate {
                     }
                 }
                 Held::Close(conn) => self.ready.push_back(Output::Close(conn)),
-                Held::Event(delivery) => self.ready.push_back(Output::Event(delivery)),
+                Held::Event(delivery) => {
+                    let fresh = delivery.id.is_none_or(|id| self.delivered.insert(id));
+                    if fresh {
+                        self.ready.push_back(Output::Event(delivery));
+                    }
+                }
                 Held::Done(completion) => self.ready.push_back(Output::Done(completion)),
             }
         }
         Ok(sent)
+    }
+
+    /// The consumer confirmed a delivery.
+    pub(crate) fn confirmed(&mut self, id: DeliveryId) {
+        self.delivered.remove(&id);
     }
 
     /// Storage failed: nothing that waits will ever be true. Returns the completions that were among it.
@@ -107,15 +119,6 @@ impl Gate {
                 _ => None,
             })
             .collect()
-    }
-
-    /// Whether a frame of this connection is still waiting.
-    pub(crate) fn holds_frames(&self, conn: ConnId) -> bool {
-        self.held
-            .iter()
-            .map(|(_, held)| held)
-            .chain(&self.fresh)
-            .any(|held| matches!(held, Held::Frame(c, _) if *c == conn))
     }
 
     /// How many outputs wait for a commit.

@@ -1,16 +1,18 @@
 //! Inbound stanzas in arrival order: each is dealt with when the records it needs are in memory, none overtakes another.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::cx::{Cx, Signal};
 use super::runner::Runner;
+use crate::event::Warning;
 use crate::flows::login::Login;
 use crate::flows::pair::Pair;
 use crate::flows::prekeys::Prekeys;
 use crate::flows::{ib, notify, receipts, receive};
-use crate::store::{Gap, Notes, View};
+use crate::store::{Gap, Notes, RecordKey, View};
 use crate::wire::{Document, NodeLimits, NodeRef, Str};
 
 /// How many stanzas are looked at together, so that what they need is read in one round.
@@ -25,6 +27,8 @@ pub(crate) struct Inbound {
     looked: usize,
     /// The first one waits for records.
     waiting: bool,
+    /// Records that the first one has read or will read: they stay, so that rounds never undo each other.
+    pins: Vec<RecordKey>,
 }
 
 /// The flows that inbound stanzas concern.
@@ -64,7 +68,8 @@ impl Inbound {
     }
 
     /// The connection is gone: what was not dealt with was not acknowledged either, and comes again.
-    pub(crate) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self, cx: &mut Cx) {
+        self.pins.iter().for_each(|key| cx.cache.unpin(key));
         *self = Self::default();
     }
 
@@ -74,7 +79,7 @@ impl Inbound {
         while !self.waiting {
             let Some(stanza) = self.queue.front().cloned() else { break };
             let Ok(document) = Document::parse(&stanza, &NodeLimits::default()) else {
-                self.pop();
+                self.pop(cx);
                 continue;
             };
             let node = document.root();
@@ -82,7 +87,7 @@ impl Inbound {
             match plan {
                 Ok(plan) => {
                     notes.used.iter().for_each(|key| cx.cache.touch(key));
-                    self.pop();
+                    self.pop(cx);
                     any = true;
                     match plan {
                         Plan::Message(plan) => receive::act(plan, cx, node),
@@ -90,10 +95,18 @@ impl Inbound {
                         Plan::Notification(plan) => notify::act(plan, cx, node, flows.prekeys, flows.pair),
                         Plan::Plain => plain(cx, node, flows.login),
                     }
+                    flows.login.took(cx, node);
                     // A signal may end the session; nothing more is taken until that is done.
                     if !cx.signals.is_empty() {
                         return true;
                     }
+                }
+                Err(Gap) if notes.missing.is_empty() && notes.failed.is_empty() => {
+                    // A fault of ours; the stanza is given up rather than all that follow it.
+                    debug_assert!(false, "a plan stopped without a reason: {node}");
+                    self.pop(cx);
+                    cx.warn(Warning::BadStanza { what: Str::const_new("a stanza that could not be planned") });
+                    receipts::nack(cx, node, 500);
                 }
                 Err(Gap) => {
                     self.wait(cx, notes);
@@ -110,7 +123,13 @@ impl Inbound {
             notes.failed.iter().for_each(|key| cx.cache.forget_failure(key));
             cx.signal(Signal::StorageFailed(Str::const_new("a record could not be read")));
         }
-        cx.cache.want(notes.missing);
+        cx.cache.want(notes.missing.iter().cloned());
+        for key in notes.used.into_iter().chain(notes.missing) {
+            if !self.pins.contains(&key) {
+                cx.cache.pin(&key);
+                self.pins.push(key);
+            }
+        }
         self.waiting = true;
     }
 
@@ -125,7 +144,8 @@ impl Inbound {
         self.looked = self.queue.len().min(LOOK_AHEAD);
     }
 
-    fn pop(&mut self) {
+    fn pop(&mut self, cx: &mut Cx) {
+        core::mem::take(&mut self.pins).iter().for_each(|key| cx.cache.unpin(key));
         if let Some(stanza) = self.queue.pop_front() {
             self.bytes -= stanza.len();
             self.looked = self.looked.saturating_sub(1);

@@ -99,6 +99,11 @@ impl Iqs {
             .child_opt(iq.content)
     }
 
+    /// The number of the newest query.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
+
     /// The owner of the query with this id, which is closed with that.
     pub(crate) fn answered(&mut self, timers: &mut Timers, id: &str) -> Option<IqOwner> {
         let number = self.number(id)?;

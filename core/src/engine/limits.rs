@@ -87,6 +87,24 @@ pub const PREKEY_LOW: u32 = 5;
 pub const SIGNED_PREKEY_AGE: Duration = Duration::from_secs(27 * 24 * 3600);
 /// Signed prekeys kept, the current one included.
 pub const SIGNED_PREKEYS_KEPT: u32 = 3;
+/// Longest wait between two tries of an upload or of becoming active.
+pub const RETRY_CAP: Duration = Duration::from_secs(610);
+/// Wait before another try to rotate the signed prekey that failed on the server's side.
+pub const ROTATION_RETRY: Duration = Duration::from_secs(24 * 3600);
+/// Ids of "prekeys are low" notifications remembered.
+pub const LOW_PREKEY_NOTICES: usize = 16;
+/// Prekey ids that a digest of the server may name.
+pub const DIGEST_IDS: usize = 4096;
+/// After the first stanza of a backlog batch the next batch is asked for.
+pub const OFFLINE_BATCH_DELAY: Duration = Duration::from_millis(100);
+/// Answer to companion_finish: none by then is no failure yet.
+pub const PAIR_CODE_IQ: Duration = Duration::from_secs(30);
+/// Time for a refused pair-success's answer to leave before the connection is closed.
+pub const PAIR_REFUSED: Duration = Duration::from_secs(2);
+/// The length of a pairing ref, QR or code.
+pub const PAIR_REF_BYTES: usize = 1024;
+/// Dirty bits held back until the backlog is through.
+pub const DIRTY_LATER: usize = 16;
 /// Stanzas asked of the backlog at a time.
 pub const OFFLINE_BATCH: u32 = 200;
 /// The backlog counts as through after this long without its end.

@@ -1,5 +1,6 @@
 //! The machine: bytes, time and storage results in; frames, storage operations and events out.
 
+pub(crate) mod back_off;
 pub mod clock;
 pub mod command;
 pub(crate) mod cx;
@@ -116,7 +117,7 @@ impl Engine {
                     self.storage_failed(&error.to_compact_string());
                 }
             }
-            Input::NetworkChanged => self.connect.retry(&mut self.cx),
+            Input::NetworkChanged => self.reconnect(),
         }
         self.settle();
         Ok(())
@@ -139,7 +140,7 @@ impl Engine {
         let limits = &self.cx.config.limits;
         let full = self.inbound.len() >= limits.inbound_queue
             || self.cx.gate.held_len() >= limits.gated_outputs
-            || self.connect.buffered() + self.inbound.bytes() >= limits.inbound_bytes.max(1 << 24);
+            || self.inbound.bytes() >= limits.inbound_bytes;
         if full { Appetite::Full } else { Appetite::Hungry }
     }
 
@@ -215,6 +216,7 @@ impl Engine {
                     self.session.progress(&mut self.cx);
                 }
                 self.inbound.wake();
+                self.prekeys.records_came(&mut self.cx);
                 self.runner.records_came();
             }
             LoadOutcome::Range(id, rows) => self.session.range(&mut self.cx, id, rows),
@@ -278,22 +280,25 @@ impl Engine {
         }
     }
 
+    fn reconnect(&mut self) {
+        self.connect.retry(&mut self.cx);
+        if self.connect.needs_account() {
+            self.session.begin(&mut self.cx);
+        }
+    }
+
     fn fire(&mut self, timer: Timer) {
         let cx = &mut self.cx;
         match timer {
-            Timer::Reconnect => {
-                self.connect.retry(cx);
-                if self.connect.needs_account() {
-                    self.session.begin(cx);
-                }
-            }
+            Timer::Reconnect => self.reconnect(),
             Timer::Establish => self.connect.timed_out(cx),
             Timer::Stable => self.connect.stable(),
             Timer::Ping => self.keepalive.ping(cx),
             Timer::DeadPeer => cx.signal(Signal::Drop(DropCause::Dead)),
             Timer::Qr => self.pair.next_qr(cx),
             Timer::PairCode => self.pair.code_expired(cx),
-            Timer::PairRestart => cx.signal(Signal::Drop(DropCause::RestartRequired)),
+            Timer::PairRestart => self.pair.restart(cx),
+            Timer::Activate => self.login.activate(cx),
             Timer::OfflineBatch => self.login.next_batch(cx),
             Timer::OfflineEnd => self.login.offline_timeout(cx),
             Timer::PrekeyUpload => self.prekeys.upload(cx),
@@ -325,7 +330,7 @@ impl Engine {
                 Signal::LoggedIn => {
                     self.connect.greeted(cx);
                     self.connect.logged_in(cx);
-                    self.login.begin(cx);
+                    self.login.begin(cx, &mut self.prekeys);
                 }
                 Signal::Opened => {
                     cx.open = true;
@@ -334,13 +339,17 @@ impl Engine {
                 }
                 Signal::CaughtUp => self.prekeys.caught_up(cx),
                 Signal::Drop(cause) => {
+                    let cause = self.pair.drop_cause(cause);
                     if self.connect.dropped(cx, cause) {
                         self.down();
                     }
                 }
-                Signal::End { reason, wipe } => self.end(&reason, wipe),
+                Signal::End { reason, wipe } => {
+                    let reason = self.logout.end_reason(reason);
+                    self.end(&reason, wipe);
+                }
                 Signal::Down => self.down(),
-                Signal::Paired => self.connect.greeted(cx),
+                Signal::Greeted => self.connect.greeted(cx),
                 Signal::StorageFailed(message) => self.storage_failed(&message),
                 Signal::PrekeysWanted => self.prekeys.upload(cx),
             }
@@ -350,10 +359,10 @@ impl Engine {
     /// The connection is gone.
     fn down(&mut self) {
         let cx = &mut self.cx;
-        // What had left and what had not is known only while the old connection's state is there.
+        // What had left and what had not is known only while the old connection's ciphers are there.
         self.runner.down(cx);
         cx.secured = None;
-        self.inbound.clear();
+        self.inbound.clear(cx);
         self.login.down(cx);
         self.pair.down(cx);
         self.prekeys.down(cx);
@@ -369,9 +378,9 @@ impl Engine {
             return;
         }
         self.connect.ended(&mut self.cx);
-        self.down();
-        self.logout.ended(&mut self.cx);
+        self.logout.ended(&mut self.cx, reason);
         self.pair.ended(&mut self.cx, reason);
+        self.down();
         self.runner.end(&mut self.cx, reason);
         self.session.close(&mut self.cx);
         if wipe {
@@ -384,9 +393,10 @@ impl Engine {
     fn storage_failed(&mut self, message: &Str) {
         let cx = &mut self.cx;
         let unanswered = cx.gate.drop_held();
+        self.pair.storage_failed(cx);
+        self.runner.storage_failed(cx);
         cx.cache.poison();
         self.session.close(cx);
-        self.runner.storage_failed(cx);
         self.connect.storage_failed(cx, message);
         self.down();
         for completion in unanswered {

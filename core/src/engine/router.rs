@@ -17,7 +17,7 @@ impl Engine {
         };
         let root = document.root();
         match root.tag() {
-            "iq" => self.route_iq(root, &stanza),
+            "iq" => self.route_iq(root),
             "success" => self.login.success(&mut self.cx, root),
             "failure" => self.connect.failure(&mut self.cx, root),
             "stream:error" => self.connect.stream_error(&mut self.cx, root),
@@ -33,7 +33,7 @@ impl Engine {
         }
     }
 
-    fn route_iq(&mut self, iq: NodeRef<'_>, stanza: &Bytes) {
+    fn route_iq(&mut self, iq: NodeRef<'_>) {
         match iq.str("type") {
             Some(kind @ ("result" | "error")) => {
                 let Some(id) = iq.text("id") else { return };
@@ -49,7 +49,7 @@ impl Engine {
                 let pong = Node::new("iq").attr("to", to).attr("type", "result").attr_opt("id", iq.text("id"));
                 self.cx.send(&pong);
             }
-            Some("set") if iq.text("xmlns").as_deref() == Some("md") => self.pair.iq(&mut self.cx, iq, stanza),
+            Some("set") if iq.text("xmlns").as_deref() == Some("md") => self.pair.iq(&mut self.cx, iq),
             _ => {}
         }
     }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use super::command::{Reply, SendMessage, TicketId};
 use super::cx::Cx;
-use super::input::CommitSeq;
+use super::input::{CommitSeq, ConnId};
 use super::iq::IqAnswer;
 use super::limits;
 use super::timers::Timer;
@@ -58,7 +58,9 @@ struct Awaiting {
     frame: Vec<u8>,
     /// It may leave when this is durable.
     after: CommitSeq,
-    /// It has left at least once.
+    /// The connection it was last handed to.
+    on: Option<ConnId>,
+    /// It has left on an earlier connection.
     left: bool,
 }
 
@@ -179,22 +181,33 @@ impl Runner {
     /// Durable sends of an earlier run: they wait for an ack again, and go out again when the connection is open.
     pub(crate) fn restore(&mut self, cx: &mut Cx, entries: Vec<(Str, OutboxEntry)>) {
         for (reference, entry) in entries {
-            if self.references.contains(&reference) {
-                continue; // this run's own
-            }
             let Some(send) = Send::restored(&reference, &entry) else { continue };
+            let open =
+                self.flows.iter().find(|(_, r)| matches!(&r.flow, Flow::Send(s) if s.reference() == Some(&reference)));
+            let id = match open.map(|(id, running)| (*id, &running.stage)) {
+                // The caller has submitted it again before it was read: the old stanza is the answer to that.
+                Some((id, Stage::Queued | Stage::Resolving)) => id,
+                Some((_, Stage::AwaitingAck(_))) => continue, // this run's own
+                None => self.add(Flow::Send(send.clone()), None, None),
+            };
             self.references.insert(reference);
+            self.runnable.remove(&id);
             let stanza_id: Str = entry.id.as_str().into();
-            let id = self.add(Flow::Send(send), None, None);
+            let mut lane = None;
             if let Some(running) = self.flows.get_mut(&id) {
+                running.flow = Flow::Send(send);
+                lane = running.lane.take();
                 running.stage = Stage::AwaitingAck(Awaiting {
                     id: stanza_id.clone(),
                     frame: entry.stanza.to_vec(),
                     after: CommitSeq(0),
+                    on: None,
                     left: false,
                 });
             }
-            self.runnable.remove(&id);
+            if let Some(lane) = lane {
+                self.next_in_lane(&lane, id);
+            }
             self.acks.insert(stanza_id, id);
             if cx.open {
                 self.transmit(cx, id);
@@ -246,8 +259,9 @@ impl Runner {
         waiting.into_iter().for_each(|id| self.transmit(cx, id));
     }
 
-    fn transmit(&self, cx: &mut Cx, id: FlowId) {
-        if let Some(Running { stage: Stage::AwaitingAck(awaiting), .. }) = self.flows.get(&id) {
+    fn transmit(&mut self, cx: &mut Cx, id: FlowId) {
+        if let Some(Running { stage: Stage::AwaitingAck(awaiting), .. }) = self.flows.get_mut(&id) {
+            awaiting.on = cx.conn;
             cx.send_frame(awaiting.frame.clone());
         }
     }
@@ -300,7 +314,7 @@ impl Runner {
                 self.acks.insert(stanza.clone(), id);
                 let after = cx.cache.next_commit();
                 if let Some(running) = self.flows.get_mut(&id) {
-                    running.stage = Stage::AwaitingAck(Awaiting { id: stanza, frame, after, left: false });
+                    running.stage = Stage::AwaitingAck(Awaiting { id: stanza, frame, after, on: cx.conn, left: false });
                 }
                 let timeout = cx.config.limits.ack_timeout;
                 cx.timer_in(Timer::Flow(id), timeout);
@@ -356,9 +370,7 @@ impl Runner {
         }
         if matches!(answer, IqAnswer::Disconnected) {
             // Asked again when the connection is open again.
-            self.flows
-                .values_mut()
-                .for_each(|running| queries.iter().for_each(|query| drop(running.asked.remove(query))));
+            self.flows.values_mut().for_each(|running| running.asked.retain(|asked| !queries.contains(asked)));
             return;
         }
         for (query, finding) in query::answered(cx, queries, answer) {
@@ -388,9 +400,7 @@ impl Runner {
         let Some(running) = self.flows.get(&id) else { return };
         let failure = match &running.stage {
             Stage::Queued | Stage::Resolving => Failure::Timeout,
-            Stage::AwaitingAck(awaiting) if awaiting.left || has_left(cx, awaiting) => {
-                Failure::Unknown { id: awaiting.id.clone() }
-            }
+            Stage::AwaitingAck(awaiting) if has_left(cx, awaiting) => Failure::Unknown { id: awaiting.id.clone() },
             Stage::AwaitingAck(_) => Failure::NotSent,
         };
         self.finish(cx, id, Err(failure));
@@ -401,7 +411,8 @@ impl Runner {
         for running in self.flows.values_mut() {
             running.asked.clear();
             if let Stage::AwaitingAck(awaiting) = &mut running.stage {
-                awaiting.left |= has_left(cx, awaiting);
+                awaiting.left = has_left(cx, awaiting);
+                awaiting.on = None;
             }
         }
         self.open.clear();
@@ -414,7 +425,7 @@ impl Runner {
         for id in self.flows.keys().copied().collect::<Vec<_>>() {
             let Some(running) = self.flows.get(&id) else { continue };
             let failure = match &running.stage {
-                Stage::AwaitingAck(awaiting) if awaiting.left => Failure::Unknown { id: awaiting.id.clone() },
+                Stage::AwaitingAck(awaiting) if has_left(cx, awaiting) => Failure::Unknown { id: awaiting.id.clone() },
                 _ => Failure::Storage,
             };
             self.finish(cx, id, Err(failure));
@@ -455,6 +466,10 @@ impl Runner {
             let answered = !matches!(result, Err(Failure::Unknown { .. } | Failure::NotSent));
             if settled && known && answered {
                 cx.cache.delete::<OutboxEntry>(reference);
+                if running.ticket.is_none() {
+                    // Of an earlier run: nobody holds a ticket for it any more.
+                    send.tell(cx, reference, &result);
+                }
             }
         }
         self.findings.retain(|query, _| self.flows.values().any(|other| other.interest.contains(query)));
@@ -495,9 +510,10 @@ enum Plan {
     Resend(resend::Plan),
 }
 
-/// Whether a stanza that was handed to the gate on the connection in use has passed it.
+/// Whether a stanza has left, on an earlier connection or on the one in use.
 fn has_left(cx: &Cx, awaiting: &Awaiting) -> bool {
-    cx.secured.is_some() && cx.open && cx.cache.durable() >= awaiting.after
+    let on_this = cx.secured.as_ref().is_some_and(|secured| awaiting.on == Some(secured.id));
+    awaiting.left || (on_this && cx.cache.durable() >= awaiting.after)
 }
 
 /// Kept apart from [`IqOwner`] so that the runner alone knows who asked.

@@ -129,6 +129,7 @@ impl Engine {
             }
             Request::Confirm(Confirm { delivery }) => {
                 cx.cache.delete::<InboxEntry>(&delivery);
+                cx.gate.confirmed(delivery);
                 cx.done(ticket, Ok(Reply::Unit));
             }
         }

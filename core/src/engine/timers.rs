@@ -25,6 +25,8 @@ pub(crate) enum Timer {
     PairCode,
     /// After pair-success: the server should have restarted the stream.
     PairRestart,
+    /// Ask again to be made active.
+    Activate,
     /// Ask for the next part of the backlog.
     OfflineBatch,
     /// The backlog takes too long.
@@ -55,6 +57,7 @@ impl Timer {
             Self::Qr => "next QR code",
             Self::PairCode => "pairing code deadline",
             Self::PairRestart => "restart after pairing",
+            Self::Activate => "login retry",
             Self::OfflineBatch => "next backlog batch",
             Self::OfflineEnd => "backlog deadline",
             Self::PrekeyUpload => "prekey upload retry",

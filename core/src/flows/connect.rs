@@ -89,11 +89,6 @@ impl Connect {
         conn.0 != 0 && conn.0 <= self.last
     }
 
-    /// Bytes received and not yet taken.
-    pub(crate) fn buffered(&self) -> usize {
-        self.decoder.buffered()
-    }
-
     // ---- beginning ---------------------------------------------------------------------------------------------
 
     /// The host wants a connection. Returns whether the account must be read first.

@@ -19,6 +19,7 @@ use crate::engine::cx::{Cx, encode_frame};
 use crate::engine::runner::{Acted, Facts, Stop};
 use crate::engine::{Wall, limits};
 use crate::error::{Failure, RejectReason};
+use crate::event::Event;
 use crate::proto::wa::Message;
 use crate::proto::wa::message::DeviceSentMessage;
 use crate::query::usync::{device_jid, phash};
@@ -117,6 +118,16 @@ impl Send {
 
     pub(crate) fn reference(&self) -> Option<&Str> {
         self.reference.as_ref()
+    }
+
+    /// Tells the consumer how a durable send of an earlier run ended.
+    pub(crate) fn tell(&self, cx: &mut Cx, reference: &Str, result: &Result<Reply, Failure>) {
+        let result = match result {
+            Ok(Reply::Sent(sent)) => Ok(sent.clone()),
+            Ok(_) => return,
+            Err(failure) => Err(failure.clone()),
+        };
+        cx.event(Event::SendFinished { reference: reference.clone(), id: self.id.clone(), result });
     }
 
     /// Finds out where the message goes.

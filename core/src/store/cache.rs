@@ -22,6 +22,8 @@ const LOAD_KEYS: usize = 1024;
 enum OpenLoad {
     Get(Vec<RecordKey>),
     Range(Namespace),
+    /// What it asked is of no interest any more: its answer may tell of a world that is gone.
+    Stale,
 }
 
 /// What a finished read means to the engine.
@@ -106,12 +108,6 @@ impl Cache {
         }
     }
 
-    /// Whether a record is still on its way.
-    pub(crate) fn is_loading(&mut self, key: &RecordKey) -> bool {
-        self.wanted.contains(key)
-            || self.loads.values().any(|load| matches!(load, OpenLoad::Get(keys) if keys.contains(key)))
-    }
-
     /// Asks for a part of a namespace. The answer comes as [`LoadOutcome::Range`] with this id.
     pub(crate) fn range(&mut self, namespace: Namespace, after: Option<Str>, limit: u32) -> LoadId {
         self.last_load.0 += 1;
@@ -170,6 +166,7 @@ impl Cache {
                 }
                 LoadOutcome::Records
             }
+            (Some(OpenLoad::Stale) | None, _) => LoadOutcome::Records,
             (_, Some(Loaded::Range(rows))) => LoadOutcome::Range(id, Some(rows)),
             _ => LoadOutcome::Range(id, None),
         }
@@ -310,10 +307,13 @@ impl Cache {
         self.durable = self.last_commit;
     }
 
-    /// Answers to reads under way will find no slot and be ignored.
     fn forget(&mut self) {
         self.tables = Tables::default();
         self.wanted.clear();
+        for (id, _) in self.ranges.drain(..) {
+            self.loads.remove(&id);
+        }
+        self.loads.values_mut().for_each(|load| *load = OpenLoad::Stale);
         self.dirty.clear();
         self.pending.clear();
         self.order.clear();

@@ -1,6 +1,8 @@
 //! Storage as the engine sees it: names of records, their codecs, and a typed cache in front of the host's store.
 
 mod cache;
+#[cfg(test)]
+mod cache_tests;
 pub mod key;
 pub(crate) mod record;
 pub(crate) mod records;

@@ -10,7 +10,7 @@ use super::key::{Namespace, RecordKey};
 use crate::wire::Str;
 
 /// A typed record. Its encoding is a protobuf message, so that older and newer versions can read each other's.
-pub trait Record: Clone + Hash + Sized {
+pub(crate) trait Record: Clone + Hash + Sized {
     /// How the engine names it.
     type Key: Clone + Ord + Hash + fmt::Debug;
 

@@ -154,9 +154,8 @@ fn frame_at(bytes: &[u8], place: Place<'_>) -> Option<(u64, Range<usize>)> {
     let len = u32::from_le_bytes(header[4..8].try_into().expect("four bytes"));
     let body = rest.get(..usize::try_from(len).ok()?)?;
     let crc = u32::from_le_bytes(header[16..20].try_into().expect("four bytes"));
-    (place.checksum(&header[4..16], body) == crc).then(|| {
-        (u64::from_le_bytes(header[8..16].try_into().expect("eight bytes")), HEADER..HEADER + body.len())
-    })
+    (place.checksum(&header[4..16], body) == crc)
+        .then(|| (u64::from_le_bytes(header[8..16].try_into().expect("eight bytes")), HEADER..HEADER + body.len()))
 }
 
 #[cfg(test)]
@@ -225,11 +224,8 @@ mod tests {
         };
         let mut body = Vec::new();
         put_batch(&mut body, &batch).unwrap();
-        let back: Vec<_> = changes(&body)
-            .unwrap()
-            .into_iter()
-            .map(|(key, value)| (key, value.map_or(Op::Delete, Op::Put)))
-            .collect();
+        let back: Vec<_> =
+            changes(&body).unwrap().into_iter().map(|(key, value)| (key, value.map_or(Op::Delete, Op::Put))).collect();
         assert_eq!(back, batch.ops);
         body[0] = 200;
         assert!(!changes(&body).unwrap_err().retryable);

@@ -16,7 +16,10 @@ use crate::corruption::Damaged;
 const DESCRIPTION: &str = "profile";
 
 fn description(files: &Files) -> String {
-    format!("Amarula profile, file store version 1. Keep private: whoever has these files is the account.\n{}\n", files.profile)
+    format!(
+        "Amarula profile, file store version 1. Keep private: whoever has these files is the account.\n{}\n",
+        files.profile
+    )
 }
 
 /// Removes what an interrupted [`clear`](crate::Store::clear) left.
@@ -46,9 +49,10 @@ pub(crate) fn check_description(files: &Files) -> Result<bool, StorageError> {
              folder was renamed",
             files.dir.display()
         ))),
-        Some(((first, _), _)) if first.starts_with("Amarula profile, file store version ") => {
-            Err(refused(format!("{} was written by a newer version of this program; use that one", files.dir.display())))
-        }
+        Some(((first, _), _)) if first.starts_with("Amarula profile, file store version ") => Err(refused(format!(
+            "{} was written by a newer version of this program; use that one",
+            files.dir.display()
+        ))),
         _ => Ok(false),
     }
 }

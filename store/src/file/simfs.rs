@@ -86,14 +86,8 @@ impl SimFs {
     }
 
     fn with(nodes: Vec<Node>) -> Self {
-        let state = State {
-            nodes,
-            locks: BTreeSet::new(),
-            done: 0,
-            die_at: None,
-            fail: BTreeMap::new(),
-            trace: Vec::new(),
-        };
+        let state =
+            State { nodes, locks: BTreeSet::new(), done: 0, die_at: None, fail: BTreeMap::new(), trace: Vec::new() };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 

@@ -1,5 +1,7 @@
 //! The link record: what makes the next connection quicker. Losing it costs nothing but time.
 
+use alloc::collections::BTreeMap;
+use alloc::string::ToString as _;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -20,6 +22,17 @@ pub(crate) struct Link {
     pub(crate) logins: u32,
     /// Hash of the server's properties as last seen.
     pub(crate) props_hash: Option<Str>,
+    /// The properties that matter here and were given, by code.
+    pub(crate) props: BTreeMap<u32, Str>,
+    /// The account shows no read receipts to others (privacy setting `readreceipts` is `none`).
+    pub(crate) hides_reading: bool,
+}
+
+impl Link {
+    /// A yes-or-no property; one that was not given is off.
+    pub(crate) fn is_on(&self, code: u32) -> bool {
+        self.props.get(&code).is_some_and(|value| value == "1" || value == "true")
+    }
 }
 
 /// What IK needs of a verified certificate chain.
@@ -47,6 +60,10 @@ struct Row {
     logins: u32,
     #[prost(string, optional, tag = "6")]
     props_hash: Option<alloc::string::String>,
+    #[prost(btree_map = "uint32, string", tag = "7")]
+    props: BTreeMap<u32, alloc::string::String>,
+    #[prost(bool, tag = "8")]
+    hides_reading: bool,
 }
 
 impl Record for Link {
@@ -70,6 +87,8 @@ impl Record for Link {
             not_after: self.chain.map_or(0, |chain| chain.not_after),
             logins: self.logins,
             props_hash: self.props_hash.clone().map(Into::into),
+            props: self.props.iter().map(|(code, value)| (*code, value.to_string())).collect(),
+            hides_reading: self.hides_reading,
         }
         .encode_to_vec()
     }
@@ -84,6 +103,13 @@ impl Record for Link {
             }),
             None => None,
         };
-        Some(Self { routing: row.routing, chain, logins: row.logins, props_hash: row.props_hash.map(Into::into) })
+        Some(Self {
+            routing: row.routing,
+            chain,
+            logins: row.logins,
+            props_hash: row.props_hash.map(Into::into),
+            props: row.props.into_iter().map(|(code, value)| (code, value.into())).collect(),
+            hides_reading: row.hides_reading,
+        })
     }
 }

@@ -1,0 +1,96 @@
+//! How a simulated server behaves.
+
+/// Which Noise patterns the server takes (transport §3.5 to §3.7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IkPolicy {
+    /// Accept an IK hello that opens.
+    #[default]
+    Accept,
+    /// Refuse every IK hello: answer with an XXfallback.
+    Refuse,
+}
+
+/// Whose habits are tolerated. What the strict profile objects to and this one does not is listed at
+/// [`ClientProfile::Baileys`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ClientProfile {
+    /// As the documents say to do it.
+    #[default]
+    Strict,
+    /// Baileys 7.0.0-rc14. Tolerated, each known from interop-baileys.md and messages.md or seen:
+    /// 1. message acks echo `type` (transport §14.1) and nacks 487/500 follow a retry receipt (messages §11.5);
+    /// 2. an empty `<presence/>` after every creds update;
+    /// 3. `companion_hello` nonce is the text `0`;
+    /// 4. registration ids 0..=255, 0 included;
+    /// 5. `chatstate` and `presence` carry `from`;
+    /// 6. a resend to a companion carries a second copy in `<participants>` (messages §10.3);
+    /// 7. the retry receipt's `error="0"`;
+    /// 8. a group sender key is distributed to the own sending device (interop §5);
+    /// 9. `expiration` on group messages; no `phash` on group messages;
+    /// 10. stanza ids of fire-and-forget IQs may repeat after a reconnect within one process (counter prefix kept);
+    /// 11. `previous_counter` −1 (signal §3).
+    Baileys,
+}
+
+/// Configuration of a [`super::Server`]. Every field has a working default.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// The only randomness there is.
+    pub seed: [u8; 32],
+    /// Noise patterns taken.
+    pub ik: IkPolicy,
+    /// Whose habits are tolerated.
+    pub profile: ClientProfile,
+    /// Send frames compressed (flag 02).
+    pub compress: bool,
+    /// Oldest client revision (`tertiary`) that is not answered `<failure reason=405>`; 0 takes all.
+    pub min_revision: u32,
+    /// How many refs a pair-device carries.
+    pub refs: usize,
+    /// How many backlog stanzas are sent before the first `offline_batch` (transport §9 row 6).
+    pub primer: usize,
+    /// Whether the backlog stops after the primer until the client asks with `<offline_batch>`.
+    pub needs_offline_batch: bool,
+    /// After how many milliseconds an unanswered stanza is a violation.
+    pub ack_deadline: u64,
+    /// Whether such a stanza also ends the stream with `<stream:error><ack/>` (transport §12.1).
+    pub enforce_acks: bool,
+    /// Every how many milliseconds the server pings an idle logged-in client; 0 never.
+    pub ping_interval: u64,
+    /// How long a ping may stay unanswered before the connection is dropped.
+    pub ping_deadline: u64,
+    /// Whether all 1:1 chats of new accounts are addressed by LID (`ClientPairingProps.isChatDbLidMigrated`).
+    pub lid_migrated: bool,
+    /// Remaining one-time prekeys at which the server asks for more (messages §1).
+    pub low_prekeys: usize,
+    /// Routing info to hand out after login (`<ib><edge_routing>`), if any.
+    pub edge_routing: Option<Vec<u8>>,
+    /// AB props handed out: (code, value).
+    pub props: Vec<(u32, String)>,
+    /// Keep a transcript of all stanzas.
+    pub trace: bool,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            seed: [0; 32],
+            ik: IkPolicy::Accept,
+            profile: ClientProfile::Strict,
+            compress: false,
+            min_revision: 0,
+            refs: 6,
+            primer: 5,
+            needs_offline_batch: true,
+            ack_deadline: 60_000,
+            enforce_acks: false,
+            ping_interval: 0,
+            ping_deadline: 20_000,
+            lid_migrated: false,
+            low_prekeys: 5,
+            edge_routing: None,
+            props: Vec::new(),
+            trace: false,
+        }
+    }
+}
