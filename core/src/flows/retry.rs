@@ -42,7 +42,7 @@ impl Retries {
             self.order.push_back(subject.clone());
         }
         let count = self.asked.entry(subject).or_insert(0);
-        *count = (*count).max(known) + 1;
+        *count = (*count).max(known.min(limits::RETRIES_ASKED)).saturating_add(1);
         *count
     }
 
