@@ -17,6 +17,8 @@ fn seen_and_typing() {
     let b = world.add_client(config);
     world.pair(a, alice);
     world.pair(b, bob);
+    let now = world.now();
+    world.server.phone_set_online(now, bob, false);
     let _ = world.submit(a, SubscribePresence { to: Address::phone("15550002") }).unwrap();
     world.run_for(1_000);
     let _ = world.take_events(a);
