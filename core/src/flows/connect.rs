@@ -340,13 +340,14 @@ impl Connect {
 
     /// `<success>`: from now on the connection may count as good.
     pub(crate) fn logged_in(&mut self, cx: &mut Cx) {
-        self.malformed = 0;
         cx.timer_in(Timer::Stable, limits::STABLE_LOGIN);
         update_link(cx, |link| link.logins = link.logins.wrapping_add(1));
     }
 
     /// [`Timer::Stable`].
     pub(crate) fn stable(&mut self) {
+        // Not at login already: a stanza of ours that is always malformed always comes after it.
+        self.malformed = 0;
         if !core::mem::take(&mut self.rate_limited) {
             (self.attempt, self.steps) = (0, 0);
         }
