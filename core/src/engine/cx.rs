@@ -19,8 +19,8 @@ use crate::flows::IqOwner;
 use crate::flows::retry::Retries;
 use crate::store::Cache;
 use crate::store::records::{Account, Me};
-use crate::wire::noise::{RecvCipher, SendCipher};
 use crate::wire::frame::MAX_FRAME_BODY;
+use crate::wire::noise::{RecvCipher, SendCipher};
 use crate::wire::{EncodeError, Jid, Node, Str, payload};
 
 /// Something that happened in one flow and matters to others. Handled in order, before the input is done.

@@ -13,11 +13,11 @@ use super::iq::IqAnswer;
 use super::limits;
 use super::timers::Timer;
 use crate::error::{EndReason, Failure, RejectReason};
+use crate::event::Warning;
 use crate::flows::IqOwner;
 use crate::flows::query::{self, Finding, Query};
 use crate::flows::resend::{self, Resend};
 use crate::flows::send::{self, Send, SendError};
-use crate::event::Warning;
 use crate::store::records::{LidOfPn, OutboxEntry};
 use crate::store::{Gap, Notes, RecordKey, View};
 use crate::wire::{Jid, NodeRef, Str};
@@ -182,7 +182,10 @@ impl Runner {
     /// Takes a send.
     pub(crate) fn submit(&mut self, cx: &mut Cx, ticket: TicketId, command: SendMessage) {
         if let Some(reference) = &command.reference {
-            let open = self.flows.iter_mut().find(|(_, r)| matches!(&r.flow, Flow::Send(s) if s.reference() == Some(reference)));
+            let open = self
+                .flows
+                .iter_mut()
+                .find(|(_, r)| matches!(&r.flow, Flow::Send(s) if s.reference() == Some(reference)));
             if let Some((id, running)) = open {
                 // It is on its way already, with nobody waiting: this caller does from now on.
                 running.ticket = Some(ticket);
@@ -203,7 +206,8 @@ impl Runner {
 
     /// Starts a resend.
     pub(crate) fn resend(&mut self, cx: &mut Cx, resend: Resend) {
-        let resends = || self.flows.values().filter_map(|r| if let Flow::Resend(other) = &r.flow { Some(other) } else { None });
+        let resends =
+            || self.flows.values().filter_map(|r| if let Flow::Resend(other) = &r.flow { Some(other) } else { None });
         // One at a time for one message and device: a repeated receipt asks for nothing more.
         if resends().any(|other| other.same(&resend)) {
             return;
@@ -395,7 +399,7 @@ impl Runner {
             return self.finish(cx, id, Err(failure));
         }
         if !notes.failed.is_empty() {
-            notes.failed.iter().for_each(|key| cx.cache.forget_failure(key));
+            notes.failed.iter().for_each(|key| cx.cache.forget_record(key));
             return self.finish(cx, id, Err(Failure::Storage));
         }
         cx.cache.want(notes.missing.iter().cloned());
@@ -508,7 +512,9 @@ impl Runner {
         for id in self.flows.keys().copied().collect::<Vec<_>>() {
             let Some(running) = self.flows.get(&id) else { continue };
             let failure = match &running.stage {
-                Stage::AwaitingAck(awaiting) if awaiting.left || matches!(&running.flow, Flow::Send(s) if s.reference().is_some()) => {
+                Stage::AwaitingAck(awaiting)
+                    if awaiting.left || matches!(&running.flow, Flow::Send(s) if s.reference().is_some()) =>
+                {
                     Failure::Unknown { id: awaiting.id.clone() }
                 }
                 _ => Failure::SessionEnded(reason.clone()),
