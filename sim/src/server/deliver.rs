@@ -1,10 +1,12 @@
 //! Delivery to devices: the live path, the backlog and its batches (transport §9 rows 4 to 7).
 
 use amarula_core::wire::{Content, Jid, Node};
+use prost::Message as _;
 
 use super::faults::DeliveryFault;
 use super::outbox::{Drain, State};
 use super::{ConnId, DeviceKey, Server};
+use crate::proto::PreKeyWhisperMessage;
 use crate::violation::Rule;
 
 impl Server {
@@ -190,13 +192,9 @@ impl Server {
 fn damage(mut node: Node) -> Node {
     fn first_enc(node: &mut Node) -> bool {
         if node.tag == "enc" {
+            let is_prekey = node.get("type").is_some_and(|kind| kind == "pkmsg");
             if let Content::Bytes(bytes) = &mut node.content {
-                let mut damaged = bytes.to_vec();
-                // In the MAC or signature: everything still parses, nothing verifies.
-                if let Some(byte) = damaged.last_mut() {
-                    *byte ^= 1;
-                }
-                *bytes = damaged.into();
+                *bytes = damage_mac(bytes, is_prekey).into();
                 return true;
             }
         }
@@ -207,4 +205,19 @@ fn damage(mut node: Node) -> Node {
     }
     first_enc(&mut node);
     node
+}
+
+/// In the MAC or signature: everything still parses, nothing verifies.
+fn damage_mac(bytes: &[u8], is_prekey: bool) -> Vec<u8> {
+    let flip = |bytes: &mut Vec<u8>| bytes.last_mut().into_iter().for_each(|byte| *byte ^= 1);
+    let mut out = bytes.to_vec();
+    match bytes.split_first().map(|(_, body)| PreKeyWhisperMessage::decode(body)) {
+        Some(Ok(mut outer)) if is_prekey => {
+            outer.message.iter_mut().for_each(flip);
+            out.truncate(1);
+            out.extend(outer.encode_to_vec());
+        }
+        _ => flip(&mut out),
+    }
+    out
 }

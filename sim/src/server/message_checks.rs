@@ -10,9 +10,27 @@ use crate::codec::Read as _;
 use crate::violation::Rule;
 
 const MEDIA_TYPES: [&str; 21] = [
-    "image", "video", "gif", "ptv", "audio", "ptt", "document", "sticker", "sticker_pack", "location", "livelocation",
-    "vcard", "contact_array", "url", "list", "list_response", "buttons_response", "order", "product",
-    "native_flow_response", "group_history",
+    "image",
+    "video",
+    "gif",
+    "ptv",
+    "audio",
+    "ptt",
+    "document",
+    "sticker",
+    "sticker_pack",
+    "location",
+    "livelocation",
+    "vcard",
+    "contact_array",
+    "url",
+    "list",
+    "list_response",
+    "buttons_response",
+    "order",
+    "product",
+    "native_flow_response",
+    "group_history",
 ];
 
 fn encs_of(node: &Node) -> Vec<&Node> {
@@ -56,10 +74,10 @@ impl Server {
         if edit == "1" && encs.iter().any(|enc| !enc.has("decrypt-fail")) {
             out.push((Rule::Grammar, "an edit without decrypt-fail=hide".to_owned()));
         }
-        if let Some(token) = node.find("reporting").and_then(|reporting| reporting.find("reporting_token")) {
-            if token.text("v") != "2" || token.data().len() != 16 {
-                out.push((Rule::Grammar, "reporting_token is not v=2, 16 bytes".to_owned()));
-            }
+        if let Some(token) = node.find("reporting").and_then(|reporting| reporting.find("reporting_token"))
+            && (token.text("v") != "2" || token.data().len() != 16)
+        {
+            out.push((Rule::Grammar, "reporting_token is not v=2, 16 bytes".to_owned()));
         }
         out
     }
@@ -83,7 +101,13 @@ impl Server {
         }
         let migrated = self.accounts.get(&key.0).is_some_and(|account| account.lid_migrated);
         if key.1 != 0 && to.is_lid() && !migrated {
-            self.object(conn, Some(key), Rule::Addressing, Some(node), "a LID chat from an account that is not migrated");
+            self.object(
+                conn,
+                Some(key),
+                Rule::Addressing,
+                Some(node),
+                "a LID chat from an account that is not migrated",
+            );
             refusal = Some(400);
         }
         if key.1 != 0 && to.is_pn() && migrated && !self.is_lenient() {
@@ -128,6 +152,13 @@ impl Server {
         }
         if node.has("phash") || node.has("addressing_mode") {
             details.push((Rule::Grammar, "phash and addressing_mode are for groups".to_owned()));
+        }
+        if let Some(token) = node.find("tctoken") {
+            let peer = recipient.and_then(|id| self.accounts.get(&id)).map(|account| account.lid.clone());
+            let given = self.accounts.get(&key.0).and_then(|account| account.tokens.get(&peer?));
+            if given.is_none_or(|given| given != token.data()) {
+                details.push((Rule::Grammar, "tctoken is not the one the recipient gave".to_owned()));
+            }
         }
         for (target, name) in self.known_devices(key, recipient) {
             if target != key && self.device_exists(target) && !seen.contains(&target) {
