@@ -191,6 +191,16 @@ fn groups_and_sender_keys() {
 
     // Carol leaves: the sender key she holds must not be used again.
     server.change_group(START, alice, &group, false, &[carol]);
+    send(&mut client, &mut server, "3EB00X", &hash, &[]);
+    assert_eq!(server.violations(), [], "the news was not acked yet");
+    let news = client.take_tag("notification").unwrap();
+    let ack = Node::new("ack")
+        .attr("class", "notification")
+        .attr("id", news.text("id"))
+        .attr("to", &group)
+        .attr("type", "w:gp2")
+        .attr("participant", news.jid("participant").unwrap());
+    client.send(&mut server, START, &ack);
     send(&mut client, &mut server, "3EB003", &hash, &[]);
     let rules: Vec<Rule> = server.take_violations().into_iter().map(|violation| violation.rule).collect();
     assert_eq!(rules, [Rule::Phash, Rule::Fanout]);
@@ -198,7 +208,7 @@ fn groups_and_sender_keys() {
     send(&mut client, &mut server, "3EB004", "2:x", &phones[..1]);
     let rules: Vec<Rule> = server.take_violations().into_iter().map(|violation| violation.rule).collect();
     assert!(rules.contains(&Rule::Fanout) && rules.contains(&Rule::Signal), "{rules:?}");
-    assert_eq!(server.phone(bob).texts(), ["3EB001", "3EB002", "3EB003"]);
+    assert_eq!(server.phone(bob).texts(), ["3EB001", "3EB002", "3EB00X", "3EB003"]);
 
     // A phone writes to the group.
     client.inbox.clear();

@@ -48,6 +48,11 @@ impl Server {
             return;
         };
         let Some(entry) = companion.outbox.finish(seq) else { return };
+        if matches!(entry.node.text("type").as_str(), "devices" | "account_sync")
+            && let Some((about, _)) = entry.node.jid("from").and_then(|from| self.locate(&from))
+        {
+            self.told_of(key, about);
+        }
         for detail in ack_objections(&entry, node, lenient) {
             self.object(Some(conn), None, Rule::Ack, Some(node), detail);
         }

@@ -26,6 +26,7 @@ impl Server {
     pub fn inject(&mut self, now: crate::SimTime, target: DeviceKey, node: Node) {
         self.advance(now);
         if let Some(companion) = self.companion_mut(target) {
+            companion.disturbed = true;
             let seq = companion.outbox.push(node);
             if let Some(entry) = companion.outbox.entries.get_mut(&seq) {
                 entry.disturbed = true;
@@ -169,6 +170,7 @@ impl Server {
     fn disturb(&mut self, key: DeviceKey, node: &Node, lost: bool) {
         let wanted = super::outbox::key_of(node);
         let Some(companion) = self.companion_mut(key) else { return };
+        companion.disturbed = true;
         let entry = companion.outbox.find(&wanted).and_then(|seq| companion.outbox.entries.get_mut(&seq));
         if let Some(entry) = entry {
             entry.disturbed = true;

@@ -243,7 +243,10 @@ impl Server {
         if !node.has("phash") && !self.is_lenient() {
             details.push((Rule::Phash, "a group message has a phash".to_owned()));
         }
-        if node.has("phash") && node.text("phash") != hash {
+        if node.has("phash")
+            && !self.has_group_news(key, to)
+            && ![&hash, &self.told_hash(key, &group)].contains(&&node.text("phash"))
+        {
             details.push((Rule::Phash, format!("phash {} is not {hash}", node.text("phash"))));
         }
         if node.has("addressing_mode") && node.text("addressing_mode") != mode {
@@ -266,6 +269,7 @@ impl Server {
                 details.push((Rule::Addressing, format!("{jid} is not in the group's namespace")));
             }
             match self.locate(&jid).filter(|target| members.contains(target)) {
+                None if self.was_told(key, &jid) || self.has_group_news(key, to) => {}
                 None => details.push((Rule::Addressing, format!("{jid} is no device of a member"))),
                 Some(target) if target == key && self.is_lenient() => {}
                 Some(target) if target == key => details.push((Rule::Addressing, "a copy for the sender".to_owned())),
@@ -311,6 +315,30 @@ impl Server {
         }
     }
 
+    /// Whether a change of the group is still on its way to the client.
+    fn has_group_news(&self, key: DeviceKey, group: &Jid) -> bool {
+        self.companion(key).is_some_and(|companion| {
+            let mut waiting = companion.outbox.entries.values().map(|entry| &entry.node);
+            waiting.any(|node| node.text("type") == "w:gp2" && node.jid("from").as_ref() == Some(group))
+        })
+    }
+
+    /// phash of the members' devices as far as the client was told of them.
+    fn told_hash(&self, key: DeviceKey, group: &Group) -> String {
+        let namespace = group.namespace();
+        let mut jids = Vec::new();
+        for account in group.members.keys().filter_map(|id| self.accounts.get(id)) {
+            let told =
+                self.companion(key).map(|companion| companion.told.keys().filter(|(user, _)| *user == account.lid));
+            let mut devices: BTreeSet<u16> = told.into_iter().flatten().map(|(_, device)| *device).collect();
+            devices.insert(0);
+            jids.extend(devices.into_iter().map(|device| account.device_jid(&namespace, device)));
+        }
+        let own = self.accounts.get(&key.0).map(|account| account.device_jid(&namespace, key.1));
+        jids.extend(own);
+        phash(&jids)
+    }
+
     /// Every member's device must hold the sender key in use, and nobody else (messages §7).
     fn distribution_objections(
         &mut self,
@@ -321,14 +349,23 @@ impl Server {
         distributions: &BTreeMap<DeviceKey, Node>,
     ) -> Vec<(Rule, String)> {
         let mut out = Vec::new();
+        let news = self.has_group_news(key, &Jid::group(group));
+        let jids = members
+            .iter()
+            .map(|target| (*target, self.accounts.get(&target.0).map(|a| a.device_jid(&Domain::Lid, target.1))));
+        let unknown: BTreeSet<DeviceKey> = jids
+            .filter(|(target, jid)| target.1 != 0 && !jid.as_ref().is_some_and(|jid| self.was_told(key, jid)))
+            .map(|(target, _)| target)
+            .collect();
         let Some(group) = self.groups.get_mut(group) else { return out };
         group.distributed.extend(distributions.keys().map(|target| (key, *target, id)));
         for target in members.iter().filter(|target| **target != key) {
-            if !group.distributed.contains(&(key, *target, id)) {
+            let excused = news || (key.1 != 0 && unknown.contains(target));
+            if !excused && !group.distributed.contains(&(key, *target, id)) {
                 out.push((Rule::Fanout, format!("{target:?} was never given sender key {id}")));
             }
         }
-        if group.burned.contains(&(key, id)) {
+        if !news && group.burned.contains(&(key, id)) {
             out.push((Rule::Fanout, format!("sender key {id} is held by somebody who left")));
         }
         out

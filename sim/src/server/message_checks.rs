@@ -134,6 +134,8 @@ impl Server {
             }
             pkmsg |= encs.iter().any(|enc| enc.text("type") == "pkmsg");
             match self.locate(&jid).filter(|target| self.device_exists(*target)) {
+                // Gone, and the client has not acked the news yet.
+                None if self.was_told(key, &jid) => {}
                 None => details.push((Rule::Addressing, format!("{jid} does not exist"))),
                 Some(target) if target == key => details.push((Rule::Addressing, "a copy for the sender".to_owned())),
                 Some(target) if target.0 != key.0 && Some(target.0) != recipient => {
@@ -171,12 +173,22 @@ impl Server {
         self.check_device_identity(conn, key, node, pkmsg);
     }
 
+    /// Whether the client was told of this device, and not yet that it is gone.
+    pub(crate) fn was_told(&self, key: DeviceKey, jid: &Jid) -> bool {
+        let user =
+            self.locate(&jid.bare()).and_then(|(id, _)| self.accounts.get(&id)).map(|account| account.lid.clone());
+        let told = user.zip(self.companion(key));
+        told.is_some_and(|(user, companion)| companion.told.contains_key(&(user, jid.device)))
+    }
+
     fn known_devices(&self, key: DeviceKey, recipient: Option<super::AccountId>) -> Vec<(DeviceKey, String)> {
         let Some(companion) = self.companion(key) else { return Vec::new() };
+        let grace = self.config.fanout_grace;
         companion
             .told
-            .keys()
-            .filter_map(|(user, device)| {
+            .iter()
+            .filter(|(_, at)| self.now.since(**at) >= grace)
+            .filter_map(|((user, device), _)| {
                 let id = self.accounts.iter().find(|(_, account)| account.lid == *user).map(|(id, _)| *id)?;
                 (id == key.0 || Some(id) == recipient).then(|| ((id, *device), format!("{user}:{device}@lid")))
             })
