@@ -323,6 +323,8 @@ fn of_two_equal_keys_the_last_counts() {
     assert_eq!(node, Node::new("iq").attr("id", "xmlns").attr("type", "class"));
     let document = Document::parse(&frame, &NodeLimits::DEFAULT).unwrap();
     assert_eq!((document.root().attrs().count(), document.root().str("id")), (2, Some("xmlns")));
+    // Also when the key is written in different ways: as a token, packed, as bytes.
+    assert_eq!(decode(&unhex("f8 07 19 2d 14 ff 81 0f 15 fc 01 30 16")), Ok(Node::new("iq").attr("0", "xmlns")));
 }
 
 #[test]

@@ -96,7 +96,8 @@ fn damaged_answers_and_what_they_mean_for_ik() {
         change(&mut fields);
         server_hello(&fields.ephemeral, fields.sealed_static, fields.payload)
     };
-    let cases: [(fn(&mut Fields), HandshakeFailure); 7] = [
+    type Case = (fn(&mut Fields), HandshakeFailure);
+    let cases: [Case; 7] = [
         (|fields| fields.ephemeral[5] ^= 1, HandshakeFailure::BadTag),
         (|fields| *fields.payload.last_mut().unwrap() ^= 1, HandshakeFailure::BadTag),
         (|fields| fields.payload[0] ^= 1, HandshakeFailure::BadTag),

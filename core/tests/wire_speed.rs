@@ -78,6 +78,18 @@ fn speed() {
         });
     }
 
+    // The worst a hostile server can do with 16 MiB: as many distinct keys as the limits allow, or only empty nodes.
+    let keys: Vec<u8> = (0..=255u8).flat_map(|index| [0xec, index, 0x14]).collect();
+    let wide = [&[0xf9, 2, 1, 0x19][..], &keys].concat();
+    let flat = [[0xf8, 1, 0x19]];
+    for (name, child, count) in [("2^19 attributes", &wide[..], 2047u16), ("65535 nodes", &flat[0][..], 65_535)] {
+        let [high, low] = count.to_be_bytes();
+        let bytes = [&[0xf8, 2, 0x19, 0xf9, high, low][..], &child.repeat(count.into())].concat();
+        measure(name, 3, || {
+            black_box(Document::parse(&bytes, &NodeLimits::DEFAULT).unwrap());
+        });
+    }
+
     let mut plain = Vec::new();
     pack(&message(), &mut plain).unwrap();
     let mut send = SendCipher::new(&[7; 32]);

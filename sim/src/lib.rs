@@ -15,6 +15,7 @@ pub mod server;
 pub mod signal;
 pub mod time;
 pub mod violation;
+pub mod world;
 #[cfg(feature = "ws")]
 pub mod ws;
 

@@ -50,6 +50,14 @@ impl Rng {
     }
 }
 
+/// The seed's own words are in the state, so two generators with equal positions and different seeds differ.
+impl core::hash::Hash for Rng {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        self.0.get_seed().hash(state);
+        self.position().hash(state);
+    }
+}
+
 impl fmt::Debug for Rng {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rng").field("position", &self.position()).finish_non_exhaustive()

@@ -16,7 +16,7 @@ use super::tags::{self, LIST_EMPTY};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct NodeLimits {
-    /// Levels of nesting; a node without children is one level.
+    /// Levels of nesting; a node without children is one level. Values over 128 count as 128.
     pub depth: usize,
     /// Nodes in the whole tree. One takes about 80 bytes of memory and at least 3 of the frame.
     pub nodes: usize,
@@ -185,7 +185,7 @@ impl<'a> Parser<'a, '_> {
         loop {
             // Here a node begins, a child of `open`.
             depth += 1;
-            if depth > self.limits.depth {
+            if depth > self.limits.depth.min(tags::MAX_DEPTH) {
                 return Err(NodeError::Limit(NodeLimit::Depth));
             }
             let (at, children) = self.node(open)?;

@@ -10,7 +10,7 @@ use super::tags::{self, DICTIONARY_0, LAST_SINGLE, LIST_EMPTY};
 use super::tokens;
 
 /// A text that is a slice of the frame or a token where it can be, and its own where it was packed.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) enum Text<'a> {
     Slice(&'a str),
     Own(CompactString),
@@ -29,6 +29,13 @@ impl Text<'_> {
             Self::Slice(text) => text.into(),
             Self::Own(text) => text,
         }
+    }
+}
+
+/// By content: a token and the same text packed are equal.
+impl PartialEq for Text<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
     }
 }
 

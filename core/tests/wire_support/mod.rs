@@ -147,6 +147,7 @@ pub fn server_hello(ephemeral: &[u8], sealed_static: Option<Vec<u8>>, payload: V
         ephemeral: Some(ephemeral.to_vec().into()),
         r#static: sealed_static.map(Into::into),
         payload: Some(payload.into()),
+        ..Default::default()
     };
     HandshakeMessage { server_hello: Some(hello), ..Default::default() }.encode_to_vec()
 }

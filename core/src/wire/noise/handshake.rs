@@ -123,6 +123,7 @@ impl ClientHandshake {
                     ephemeral: Some(message.slice(..KEY_LEN)),
                     r#static: Some(message.slice(KEY_LEN..KEY_LEN + SEALED_KEY_LEN)),
                     payload: Some(message.slice(KEY_LEN + SEALED_KEY_LEN..)),
+                    ..Default::default()
                 }
             }
         };
@@ -174,6 +175,7 @@ impl ClientHandshake {
         let finish = handshake_message::ClientFinish {
             r#static: Some(message.slice(..SEALED_KEY_LEN)),
             payload: Some(message.slice(SEALED_KEY_LEN..)),
+            ..Default::default()
         };
         let reply = HandshakeMessage { client_finish: Some(finish), ..Default::default() }.encode_to_vec();
         Ok(establish(state, pattern, Some(reply), chain))

@@ -6,7 +6,6 @@
 mod error;
 mod handshake;
 mod resolver;
-#[doc(hidden)]
 pub mod schema;
 #[cfg(test)]
 mod tests;

@@ -28,6 +28,7 @@ fn server_hello(sealed_static: Option<&str>, payload: &str) -> Vec<u8> {
         ephemeral: Some(unhex(SERVER_E).into()),
         r#static: sealed_static.map(|text| unhex(text).into()),
         payload: Some(unhex(payload).into()),
+        ..Default::default()
     };
     HandshakeMessage { server_hello: Some(hello), ..Default::default() }.encode_to_vec()
 }

@@ -1,0 +1,148 @@
+//! Facts that only the server has: devices of accounts, prekey bundles. Asked for many flows at once.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use super::people;
+use crate::engine::cx::Cx;
+use crate::engine::iq::{Iq, IqAnswer};
+use crate::engine::{limits, runner};
+use crate::event::{Event, Warning};
+use crate::query::bundle::{self, DeviceBundle};
+use crate::query::usync::{self, UserDevices};
+use crate::store::records::{Device, DeviceList, LidOfPn};
+use crate::wire::{Jid, Str};
+
+/// A question to the server.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Query {
+    /// Devices and LID of an account (bare JID). The answer is in the records.
+    Devices(Jid),
+    /// A prekey bundle of a device.
+    Bundle(Jid),
+}
+
+/// What the server answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Finding {
+    /// It is in the records.
+    Recorded,
+    /// A bundle.
+    Bundle(alloc::boxed::Box<DeviceBundle>),
+    /// The server has no answer, or refused (its number).
+    Refused(u32),
+    /// No answer came in time.
+    NoAnswer,
+}
+
+/// Sends the questions, in as few stanzas as the batch limit allows.
+pub(crate) fn ask(cx: &mut Cx, wanted: BTreeSet<Query>) {
+    let (devices, bundles): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|query| matches!(query, Query::Devices(_)));
+    for batch in devices.chunks(limits::QUERY_BATCH) {
+        let users: Vec<_> = batch.iter().map(jid).collect();
+        let sid = cx.iqs.next_id();
+        let iq = Iq::get("usync", usync::request(sid, "message", &users));
+        cx.ask(iq, runner::owner(batch.to_vec()));
+    }
+    for batch in bundles.chunks(limits::QUERY_BATCH) {
+        let users: Vec<_> = batch.iter().map(jid).collect();
+        cx.ask(Iq::get("encrypt", bundle::request(&users)), runner::owner(batch.to_vec()));
+    }
+}
+
+fn jid(query: &Query) -> Jid {
+    match query {
+        Query::Devices(jid) | Query::Bundle(jid) => jid.clone(),
+    }
+}
+
+/// Takes the answer to a batch of questions of one kind: every question gets a finding.
+pub(crate) fn answered(cx: &mut Cx, queries: Vec<Query>, answer: IqAnswer<'_>) -> Vec<(Query, Finding)> {
+    let iq = match answer {
+        IqAnswer::Result(iq) => iq,
+        IqAnswer::Error(error) => {
+            return queries.into_iter().map(|query| (query, Finding::Refused(error.code))).collect();
+        }
+        IqAnswer::Timeout | IqAnswer::Disconnected => {
+            return queries.into_iter().map(|query| (query, Finding::NoAnswer)).collect();
+        }
+    };
+    if matches!(queries.first(), Some(Query::Devices(_))) {
+        let users = match usync::response(iq) {
+            Ok(users) => users,
+            Err(code) => return queries.into_iter().map(|query| (query, Finding::Refused(code))).collect(),
+        };
+        let results: Vec<_> = users.iter().map(|user| record(cx, user)).collect();
+        return queries
+            .into_iter()
+            .map(|query| {
+                let place = users.iter().position(|user| names(user, &jid(&query)));
+                let finding = match place.and_then(|place| results.get(place)) {
+                    Some(Ok(())) => Finding::Recorded,
+                    Some(Err(code)) => Finding::Refused(*code),
+                    // Not in the answer: the account does not exist.
+                    None => Finding::Refused(404),
+                };
+                (query, finding)
+            })
+            .collect();
+    }
+    let mut bundles = bundle::response(iq);
+    queries
+        .into_iter()
+        .map(|query| {
+            let wanted = jid(&query);
+            let finding = match bundles.iter().position(|(jid, _)| *jid == wanted) {
+                Some(place) => match bundles.swap_remove(place).1 {
+                    Ok(bundle) => Finding::Bundle(bundle.into()),
+                    Err(code) => Finding::Refused(code),
+                },
+                None => Finding::Refused(404),
+            };
+            (query, finding)
+        })
+        .collect()
+}
+
+fn names(user: &UserDevices, jid: &Jid) -> bool {
+    user.jid == *jid || user.lid.as_ref() == Some(jid)
+}
+
+/// Records what the server says of one account.
+fn record(cx: &mut Cx, user: &UserDevices) -> Result<(), u32> {
+    if let Some(lid) = &user.lid {
+        people::learn(cx, lid, &user.jid);
+    }
+    let set = user.devices.as_ref().map_err(|code| *code)?;
+    // The answer to a PN question concerns the account's canonical name; the mapping was learned just now or before.
+    let canonical = match (&user.lid, cx.cache.get::<LidOfPn>(&user.jid.user)) {
+        (Some(lid), _) => lid.clone(),
+        (None, Some(LidOfPn(lid))) if user.jid.is_pn() => Jid::lid(lid.clone()),
+        _ => user.jid.clone(),
+    };
+    let (devices, raw_id) = set.usable();
+    let old = cx.cache.get::<DeviceList>(&canonical);
+    if let Some(old) = old {
+        if old.stamp > set.stamp && set.stamp != 0 {
+            cx.warn(Warning::BadStanza { what: Str::const_new("an older device list than the known one") });
+            return Ok(());
+        }
+        let same = old.devices.len() == devices.len()
+            && old.devices.iter().zip(&devices).all(|(old, new)| old.id == new.id && old.hosted == new.hosted);
+        if !same {
+            cx.event(Event::DevicesChanged { address: canonical.clone().into() });
+        }
+    }
+    let list = DeviceList {
+        devices: devices
+            .iter()
+            .map(|device| Device { id: device.id, key_index: device.key_index, hosted: device.hosted })
+            .collect(),
+        hash: set.hash.clone(),
+        raw_id,
+        stamp: set.stamp,
+        fetched_at: cx.now.wall.secs().max(1),
+    };
+    cx.cache.put(&canonical, list);
+    Ok(())
+}
