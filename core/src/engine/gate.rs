@@ -108,14 +108,19 @@ impl Gate {
         self.delivered.remove(&id);
     }
 
-    /// Storage failed: nothing that waits will ever be true. Returns the completions that were among it.
+    /// Storage failed: nothing that waits will ever be true. Returns the completions that were among it. Connections that
+    /// were to be closed are closed now: nobody would think of them again.
     pub(crate) fn drop_held(&mut self) -> Vec<Completion> {
-        self.held
-            .drain(..)
+        let Self { ready, held, fresh, .. } = self;
+        held.drain(..)
             .map(|(_, held)| held)
-            .chain(self.fresh.drain(..))
+            .chain(fresh.drain(..))
             .filter_map(|held| match held {
                 Held::Done(completion) => Some(completion),
+                Held::Close(conn) => {
+                    ready.push_back(Output::Close(conn));
+                    None
+                }
                 _ => None,
             })
             .collect()
