@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::command::{Command, Confirm, MarkRead, Rejected, Reply, Request, Ticket, TicketId};
 use super::cx::Signal;
+use super::gate::Held;
 use super::timers::Timer;
 use super::{Engine, Now, limits};
 use crate::error::{EndReason, Failure, RejectReason};
@@ -131,7 +132,7 @@ impl Engine {
             }
             Request::Confirm(Confirm { delivery }) => {
                 cx.cache.delete::<InboxEntry>(&delivery);
-                cx.gate.confirmed(delivery);
+                cx.gate.push(Held::Confirmed(delivery));
                 if !self.session.is_open() {
                     cx.confirmed.insert(delivery);
                 }

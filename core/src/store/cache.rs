@@ -339,7 +339,7 @@ impl Cache {
     #[cfg(test)]
     pub(crate) fn recount(&mut self) -> usize {
         let keys: Vec<_> = self.order.values().cloned().collect();
-        keys.iter().filter_map(|key| self.meta(key)).map(|meta| meta.cost + SLOT_OVERHEAD).sum()
+        keys.iter().filter_map(|key| self.meta(key).map(|meta| meta.cost + SLOT_OVERHEAD)).sum()
     }
 
     // ---- memory ------------------------------------------------------------------------------------------------
