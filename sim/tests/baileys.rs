@@ -1,7 +1,7 @@
 //! Unmodified Baileys against the simulated server, over a real socket.
 //!
-//! Ignored: it needs node and the interop folder (`peer.mjs` with its `node_modules`). Run with
-//! `AMARULA_INTEROP=<folder> cargo test -p amarula-sim --features ws --test baileys -- --ignored`.
+//! Ignored: it needs node, and `npm ci` in `testvectors/interop` (or in the folder that `AMARULA_INTEROP` names). Run with
+//! `cargo test -p amarula-sim --features ws --test baileys -- --ignored`.
 #![cfg(feature = "ws")]
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -49,7 +49,8 @@ mod tempdir {
 
 impl Peers {
     fn start() -> Self {
-        let folder = PathBuf::from(std::env::var("AMARULA_INTEROP").expect("AMARULA_INTEROP names the interop folder"));
+        let ours = concat!(env!("CARGO_MANIFEST_DIR"), "/../testvectors/interop");
+        let folder = std::env::var_os("AMARULA_INTEROP").map_or_else(|| PathBuf::from(ours), PathBuf::from);
         let mut child = Command::new("node")
             .args(["--import", "./guard.mjs", "peer.mjs"])
             .current_dir(folder)
@@ -149,7 +150,7 @@ fn phone_has(server: &LoopbackServer, account: AccountId, text: &str) {
 }
 
 #[test]
-#[ignore = "needs node and AMARULA_INTEROP"]
+#[ignore = "needs node and npm ci in testvectors/interop"]
 fn two_baileys_and_their_phones() {
     let server = LoopbackServer::start(ServerConfig {
         profile: ClientProfile::Baileys,

@@ -243,3 +243,64 @@ fn ids_and_unpaired_requests() {
     client.send(&mut server, START, &Node::new("query").attr("id", "1"));
     assert_eq!(rules(&mut server), [Rule::Grammar]);
 }
+
+/// Nothing a client says may stop the simulation.
+#[test]
+fn hostile_clients_do_no_harm() {
+    use amarula_core::crypto::Rng;
+    let (mut server, alice, _) = world(ServerConfig::default());
+    let mut client = ready(&mut server, alice, 1);
+    // A device number that cannot be written back.
+    let user = Node::new("user").attr("jid", "15550000002:300@s.whatsapp.net");
+    let request = Node::new("iq")
+        .attr("id", "x1")
+        .attr("to", Jid::server())
+        .attr("type", "get")
+        .attr("xmlns", "encrypt")
+        .child(Node::new("key").child(user));
+    client.send(&mut server, START, &request);
+    assert!(rules(&mut server).contains(&Rule::Node));
+    let mut rng = Rng::from_seed([9; 32]);
+    for n in 0..3000u32 {
+        // Cut and changed stanzas of every kind.
+        let tag = ["message", "receipt", "ack", "iq", "presence", "chatstate", "ib", "call"][rng.below(8) as usize];
+        let text = |rng: &mut Rng| {
+            [
+                "", "1", "retry", "set", "get", "result", "read", "peer", "false", "encrypt", "usync", "w:g2", "md",
+                "skmsg",
+            ][rng.below(14) as usize]
+        };
+        let jid = |rng: &mut Rng| {
+            [Jid::server(), Jid::pn(BOB.0), Jid::lid(BOB.1).with_device(1), Jid::group("1"), Jid::status()]
+                [rng.below(5) as usize]
+                .clone()
+        };
+        let mut node = Node::new(tag).attr("id", n).attr("to", jid(&mut rng));
+        for key in ["type", "xmlns", "category", "device_fanout", "class", "count"] {
+            if rng.below(3) == 0 {
+                node = node.attr(key, text(&mut rng));
+            }
+        }
+        for key in ["participant", "recipient", "from"] {
+            if rng.below(4) == 0 {
+                node = node.attr(key, jid(&mut rng));
+            }
+        }
+        for child in
+            ["enc", "participants", "retry", "keys", "list", "usync", "query", "key", "skey", "rotate", "active"]
+        {
+            if rng.below(4) == 0 {
+                let bytes: [u8; 40] = rng.bytes();
+                let inner = leaf("enc", bytes).attr("type", "msg").attr("v", "2");
+                let inner = Node::new("to").attr("jid", jid(&mut rng)).child(inner);
+                node = node.child(if rng.below(2) == 0 { leaf(child, bytes) } else { Node::new(child).child(inner) });
+            }
+        }
+        client.send(&mut server, START, &node);
+        if client.closed {
+            client.login(&mut server, START, 1000 + u64::from(n), 0);
+        }
+    }
+    assert!(server.take_violations().len() > 1000);
+    client.login(&mut server, START, 9000, 0);
+}

@@ -22,16 +22,17 @@ pub enum ClientProfile {
     /// 2. `from` on `chatstate`, `id` on `presence`, `t` on the `<tctoken>` of a presence (S), `from` on presence (D);
     /// 3. the nonce of `companion_hello` is the text `0` (S);
     /// 4. a phone's retry receipt is answered by sending to everybody again under the same id (S, messages §10.3), with a
-    ///    second copy in `<participants>` in the resend to a companion (D);
-    /// 5. no `phash` on group messages, and the sender key also goes to the sending device itself (S, interop §5);
+    ///    second copy in `<participants>` in the resend to a companion (S);
+    /// 5. no `phash` on group messages, and the sender key also goes to the sending device itself, with a device-identity
+    ///    for a `pkmsg` that only that copy may be (S, interop §5);
     /// 6. `expiration` on group messages (D);
-    /// 7. message acks echo `type`, come without the echoes of other acks, come twice, or as nack 487/500 after a retry
-    ///    receipt (D, messages §11.5, transport §14.1);
-    /// 8. receipts: `inactive` or no type, whatever the presence says; no `context=status`; `error="0"` in a retry (D);
+    /// 7. nack 487/500 after a retry receipt (S, messages §11.5); message acks echo `type`, lack other echoes, come twice (D,
+    ///    transport §14.1);
+    /// 8. `error="0"` in a retry receipt (S); `inactive` or no type, whatever the presence says, no `context=status` (D);
     /// 9. registration id 0 (D);
     /// 10. `previous_counter` −1 (D, signal §3);
     /// 11. a PN chat from a migrated account: Baileys addresses as its caller wrote (D, messages §4);
-    /// 12. retries for undisturbed messages: a damaged store of its own is what the interop tests damage.
+    /// 12. retries of undisturbed messages, since interop tests damage Baileys' own store (S).
     Baileys,
 }
 

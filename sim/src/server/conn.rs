@@ -287,13 +287,19 @@ impl Server {
 
     /// Sends one stanza.
     pub(crate) fn send(&mut self, conn: ConnId, node: &Node) {
-        let compress = self.config.compress;
+        let plain = match write_node(node, self.config.compress) {
+            Ok(plain) => plain,
+            Err(error) => {
+                let detail = format!("the client made the server say what cannot be written: {error}");
+                return self.object(Some(conn), None, Rule::Node, Some(node), detail);
+            }
+        };
         let Some(state) = self.conns.get_mut(&conn) else { return };
         if state.silent {
             return;
         }
         let Some(tx) = state.tx.as_mut() else { return };
-        let bytes = frame(&tx.seal(write_node(node, compress)));
+        let bytes = frame(&tx.seal(plain));
         self.outputs.push_back(ServerOutput::Send(conn, bytes));
         self.note(conn, false, node);
     }

@@ -408,7 +408,10 @@ impl World {
     fn drain(&mut self, client: ClientId) {
         loop {
             let output = self.clients[client.0].engine.poll_output();
-            output.hash(&mut self.fingerprint);
+            // How often an engine is asked what to do next depends on how the network cuts the stream, and must not matter.
+            if !matches!(output, Output::Idle { .. }) {
+                output.hash(&mut self.fingerprint);
+            }
             match output {
                 Output::Open(number, _) => self.open(client, number),
                 Output::Send(number, bytes) => {

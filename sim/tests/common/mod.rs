@@ -257,7 +257,7 @@ impl Client {
     }
 
     pub fn send(&mut self, server: &mut Server, now: SimTime, node: &Node) {
-        let body = self.tx.as_mut().unwrap().seal(write_node(node, false));
+        let body = self.tx.as_mut().unwrap().seal(write_node(node, false).unwrap());
         server.receive(now, self.conn, &frame(&body));
         self.pump(server);
     }
