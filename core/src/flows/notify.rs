@@ -7,6 +7,7 @@ use super::receipts;
 use crate::engine::cx::Cx;
 use crate::event::Event;
 use crate::query::usync::device_jid;
+use crate::query::usync::device_jid;
 use crate::store::records::{DeviceList, Identity, Session};
 use crate::store::{Gap, View};
 use crate::wire::{Jid, NodeRef, Server};
@@ -130,7 +131,17 @@ fn new_identity(cx: &mut Cx, account: &Jid, node: NodeRef<'_>) {
             cx.cache.delete::<Session>(&device_jid(account, device.id, device.hosted));
         }
     }
-    cx.cache.delete::<DeviceList>(account);
+    // The companions went with the old registration; a send under way still has a device to go to.
+    if let Some(mut list) = cx.cache.get::<DeviceList>(account).cloned() {
+        for device in list.devices.iter().filter(|device| device.id != 0) {
+            let device = device_jid(account, device.id, device.hosted);
+            cx.cache.delete::<Session>(&device);
+            cx.cache.delete::<Identity>(&device);
+        }
+        list.devices.retain(|device| device.id == 0);
+        list.fetched_at = 0;
+        cx.cache.put(account, list);
+    }
     if known {
         cx.event(Event::IdentityChanged { address: account.clone().into(), implicit: false });
     }
