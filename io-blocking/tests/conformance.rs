@@ -14,6 +14,9 @@ impl DriverUnderTest for Blocking {
     fn build(&self, options: Options) -> Result<BlockingClient, Error> {
         let mut builder =
             Client::builder(&options.profile).store(options.storage).url(&options.url).event_limit(options.event_limit);
+        if let Some(key) = options.root_key {
+            builder = builder.root_key(key);
+        }
         if let Some(name) = options.name {
             builder = builder.name(name);
         }

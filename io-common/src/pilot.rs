@@ -40,6 +40,10 @@ pub struct Pilot {
     answers: HashMap<TicketId, Answer>,
     storage: Option<Session>,
     events: Arc<EventQueue>,
+    /// Frames were handed out after which nothing was shown yet.
+    unflushed: bool,
+    /// An output that waits until they have been written.
+    held: Option<Output>,
 }
 
 /// What is left for the driver to do.
@@ -47,8 +51,11 @@ pub struct Pilot {
 pub enum Act {
     /// Open a WebSocket.
     Open(ConnId, Endpoint),
-    /// Send one binary message.
+    /// Send one binary message: now, or with the next [`Flush`](Self::Flush) or [`Sleep`](Self::Sleep).
     Send(ConnId, bytes::Bytes),
+    /// Write what is to be sent, as far as it goes without waiting: what comes next is visible to the consumer, who
+    /// must not see the effect of a frame that has not left.
+    Flush,
     /// Send what is still to be sent, and close.
     Close(ConnId),
     /// Perform an HTTP request.
@@ -77,7 +84,7 @@ impl Pilot {
             None => Box::new(amarula_core::Engine::new(config, seed, now)),
         };
         telemetry::client_started();
-        Ok(Self { machine, clock, recorder, answers: HashMap::new(), storage: Some(storage), events })
+        Ok(Self { machine, clock, recorder, answers: HashMap::new(), storage: Some(storage), events, unflushed: false, held: None })
     }
 
     /// Tells the engine what happened.
@@ -132,9 +139,18 @@ impl Pilot {
     /// The next thing for the driver to do. What needs no socket is done here.
     pub fn next_act(&mut self) -> Act {
         loop {
-            match self.machine.poll_output() {
+            let output = self.held.take().unwrap_or_else(|| self.machine.poll_output());
+            if self.unflushed && matches!(output, Output::Event(_) | Output::Done(_)) {
+                self.unflushed = false;
+                self.held = Some(output);
+                return Act::Flush;
+            }
+            match output {
                 Output::Open(conn, endpoint) => return Act::Open(conn, endpoint),
-                Output::Send(conn, frame) => return Act::Send(conn, frame),
+                Output::Send(conn, frame) => {
+                    self.unflushed = true;
+                    return Act::Send(conn, frame);
+                }
                 Output::Close(conn) => return Act::Close(conn),
                 Output::Http(id, request) => return Act::Http(id, request),
                 Output::Load(id, load) => {
@@ -160,6 +176,7 @@ impl Pilot {
                     }
                 }
                 Output::Idle { until, reason } => {
+                    self.unflushed = false;
                     tracing::trace!(?until, reason, "idle");
                     return Act::Sleep(until.and_then(|until| self.clock.instant(until)));
                 }

@@ -19,6 +19,9 @@ impl DriverUnderTest for Tokio {
     fn build(&self, options: Options) -> Result<TokioClient, Error> {
         let mut builder =
             Client::builder(&options.profile).store(options.storage).url(&options.url).event_limit(options.event_limit);
+        if let Some(key) = options.root_key {
+            builder = builder.root_key(key);
+        }
         if let Some(name) = options.name {
             builder = builder.name(name);
         }
