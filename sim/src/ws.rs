@@ -92,7 +92,8 @@ impl LoopbackServer {
             next_conn: AtomicU64::new(1),
         });
         let for_thread = Arc::clone(&shared);
-        let acceptor = thread::Builder::new().name("sim-accept".to_owned()).spawn(move || accept(&for_thread, &listener))?;
+        let acceptor =
+            thread::Builder::new().name("sim-accept".to_owned()).spawn(move || accept(&for_thread, &listener))?;
         Ok(Self { shared, address, acceptor: Some(acceptor) })
     }
 
@@ -206,7 +207,13 @@ fn serve(shared: &Shared, stream: TcpStream) {
         inner.queues.insert(conn, sender);
         inner.server.connect(now(), conn);
         if !origin {
-            inner.server.object(Some(conn), None, Rule::Framing, None, "the Origin header is not https://web.whatsapp.com");
+            inner.server.object(
+                Some(conn),
+                None,
+                Rule::Framing,
+                None,
+                "the Origin header is not https://web.whatsapp.com",
+            );
         }
         inner.flush();
     }

@@ -1,7 +1,7 @@
 //! Linking: by QR, by phone code, and every way it can go wrong (`protocol/pairing.md` §9).
 
-use amarula_core::engine::command::{Connect, PairingCode, RequestPairingCode};
 use amarula_core::engine::Ticket;
+use amarula_core::engine::command::{Connect, PairingCode, RequestPairingCode};
 use amarula_core::error::{DropCause, EndReason, Failure, PairingError, RejectReason};
 use amarula_core::event::{Connection, Event, Pairing};
 use amarula_core::store::Namespace;
@@ -79,11 +79,16 @@ fn by_qr() {
     assert_eq!(companion.one_time.len(), 812);
     assert!(companion.logged_in);
     let paired = world.take_events(client).into_iter().find_map(|event| match event {
-        Event::Pairing(Pairing::Paired { pn, lid, platform, .. }) => Some((pn.to_string(), lid.unwrap().to_string(), platform)),
+        Event::Pairing(Pairing::Paired { pn, lid, platform, .. }) => {
+            Some((pn.to_string(), lid.unwrap().to_string(), platform))
+        }
         _ => None,
     });
     let (pn, lid, platform) = paired.unwrap();
-    assert_eq!((pn.as_str(), lid.as_str(), platform.as_str()), ("15550001:1@s.whatsapp.net", "900001:1@lid", "android"));
+    assert_eq!(
+        (pn.as_str(), lid.as_str(), platform.as_str()),
+        ("15550001:1@s.whatsapp.net", "900001:1@lid", "android")
+    );
     let store = world.store(client);
     assert!(store.get(Namespace::LidOfPn, PN).is_some() && store.get(Namespace::PnOfLid, "900001").is_some());
     assert!(store.get(Namespace::Identity, "15550001@s.whatsapp.net").is_some());
@@ -247,7 +252,8 @@ fn crash_at_every_commit() {
         world.crash(client);
         let _ = world.take_events(client);
         let _ = world.submit(client, Connect).unwrap();
-        let decided = |world: &World| world.qr(client).is_some() || world.is_open(client) || ended(world, client).is_some();
+        let decided =
+            |world: &World| world.qr(client).is_some() || world.is_open(client) || ended(world, client).is_some();
         assert!(world.run_until(decided, 60_000), "commit {at}");
         if ended(&world, client).is_some() {
             // The identity was durable, the answer had not left: the phone knows nothing of us.
@@ -538,7 +544,11 @@ fn passkey_is_only_reported() {
     let (mut world, client, _) = world(36);
     connect(&mut world, client);
     let conn = world.conn(client).unwrap();
-    world.server.notify_unpaired(conn, "passkey_prologue_request", amarula_core::wire::Node::new("passkey_request_options"));
+    world.server.notify_unpaired(
+        conn,
+        "passkey_prologue_request",
+        amarula_core::wire::Node::new("passkey_request_options"),
+    );
     world.run_for(1_000);
     assert_eq!(failure(&world, client), Some(PairingError::PasskeyRequired));
 }

@@ -4,13 +4,14 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::people;
+use crate::adv::KeyIndexList;
 use crate::engine::cx::Cx;
 use crate::engine::iq::{Iq, IqAnswer};
 use crate::engine::{limits, runner};
 use crate::event::{Event, Warning};
 use crate::query::bundle::{self, DeviceBundle};
 use crate::query::usync::{self, UserDevices};
-use crate::store::records::{Device, DeviceList, LidOfPn};
+use crate::store::records::{Device, DeviceList, Identity, LidOfPn, Session};
 use crate::wire::{Jid, Str};
 
 /// A question to the server.
@@ -120,9 +121,26 @@ fn record(cx: &mut Cx, user: &UserDevices) -> Result<(), u32> {
         (None, Some(LidOfPn(lid))) if user.jid.is_pn() => Jid::lid(lid.clone()),
         _ => user.jid.clone(),
     };
-    let (devices, raw_id) = set.usable();
     let old = cx.cache.get::<DeviceList>(&canonical);
-    if let Some(old) = old {
+    let account_key = cx.cache.get::<Identity>(&canonical).map(|identity| identity.0);
+    let list = match set.key_index_list.as_ref().map(|bytes| KeyIndexList::open(bytes, account_key.as_ref())) {
+        Some(Ok(list)) => Some(list),
+        None => None,
+        // Somebody else signed it: what was known before still holds.
+        Some(Err(error)) => {
+            let known = old.is_some();
+            cx.warn(Warning::BadStanza {
+                what: compact_str::format_compact!("key-index list of {canonical}: {error}"),
+            });
+            if known {
+                return Ok(());
+            }
+            None
+        }
+    };
+    let devices = set.usable(list.as_ref());
+    let raw_id = list.as_ref().map(|list| list.raw_id);
+    if let Some(old) = cx.cache.get::<DeviceList>(&canonical).cloned() {
         if old.stamp > set.stamp && set.stamp != 0 {
             cx.warn(Warning::BadStanza { what: Str::const_new("an older device list than the known one") });
             return Ok(());
@@ -132,13 +150,20 @@ fn record(cx: &mut Cx, user: &UserDevices) -> Result<(), u32> {
         if !same {
             cx.event(Event::DevicesChanged { address: canonical.clone().into() });
         }
+        // Registered anew: its companions are others now, whatever their numbers.
+        if old.raw_id.is_some() && raw_id.is_some() && old.raw_id != raw_id {
+            for device in old.devices.iter().filter(|device| device.id != 0) {
+                cx.cache.delete::<Session>(&usync::device_jid(&canonical, device.id, device.hosted));
+            }
+        }
     }
     let list = DeviceList {
         devices: devices
             .iter()
             .map(|device| Device { id: device.id, key_index: device.key_index, hosted: device.hosted })
             .collect(),
-        hash: set.hash.clone(),
+        // The hash is of the whole list; a shortened one must not claim it.
+        hash: set.hash.clone().filter(|_| devices.len() == set.devices.len()),
         raw_id,
         stamp: set.stamp,
         fetched_at: cx.now.wall.secs().max(1),

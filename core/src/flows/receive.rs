@@ -9,7 +9,8 @@ use prost::Message as _;
 
 use super::people::{self, SessionPlace};
 use super::source::Source;
-use super::{receipts, retry};
+use super::{encrypt, receipts, retry};
+use crate::adv::AdvError;
 use crate::content::Content;
 use crate::content::padding::unpad;
 use crate::engine::cx::Cx;
@@ -83,6 +84,7 @@ pub(crate) fn plan(cx: &Cx, view: &View<'_>, node: NodeRef<'_>) -> Result<Plan, 
         }
         _ => people::phone_number(view, &canonical)?,
     };
+    encrypt::want_account_key(view, &canonical)?;
     let place = SessionPlace::find_with(view, canonical, pn)?;
     let session = view.get::<Session>(place.moved_from.as_ref().unwrap_or(&place.canonical))?;
     let empty = SessionRecord::new();
@@ -149,6 +151,8 @@ enum Unreadable {
     Protobuf,
     /// A kind of encryption that we do not know.
     Kind,
+    /// The sending companion does not prove that it belongs to its account.
+    Adv(AdvError),
 }
 
 pub(crate) fn act(plan: Plan, cx: &mut Cx, node: NodeRef<'_>) {
@@ -192,7 +196,7 @@ impl Encrypted {
                 // Its key was in what failed; the resend brings both.
                 continue;
             }
-            match self.decrypt(cx, &enc).and_then(|plaintext| parse(plaintext)) {
+            match self.decrypt(cx, node, &enc).and_then(parse) {
                 Ok((message, raw)) => self.take(cx, message, raw),
                 Err(Unreadable::Signal(SignalError::Duplicate { .. }, _)) => duplicate = true,
                 Err(unreadable) => {
@@ -210,11 +214,18 @@ impl Encrypted {
         }
     }
 
-    fn decrypt(&self, cx: &mut Cx, enc: &Enc<'_>) -> Result<Vec<u8>, Unreadable> {
+    fn decrypt(&self, cx: &mut Cx, node: NodeRef<'_>, enc: &Enc<'_>) -> Result<Vec<u8>, Unreadable> {
         let pairwise = |error| Unreadable::Signal(error, MessageClass::Pairwise);
         let group = |error| Unreadable::Signal(error, MessageClass::SenderKey);
         match enc.kind {
-            "pkmsg" => self.decrypt_prekey(cx, enc.bytes).map_err(pairwise),
+            "pkmsg" => {
+                let message = PreKeyMessage::parse(enc.bytes).map_err(pairwise)?;
+                // The key is authenticated by the decryption that follows, the proof by the key.
+                let proof = node.child("device-identity").and_then(|proof| proof.bytes());
+                encrypt::verify_companion(cx, &self.place.canonical, &message.identity_key, proof)
+                    .map_err(Unreadable::Adv)?;
+                self.decrypt_prekey(cx, &message).map_err(pairwise)
+            }
             "msg" => self.decrypt_session(cx, enc.bytes).map_err(pairwise),
             "skmsg" => {
                 let message = SenderKeyMessage::parse(enc.bytes).map_err(group)?;
@@ -240,15 +251,14 @@ impl Encrypted {
         Ok(result.unwrap_or(Err(SignalError::NoSession))?.plaintext)
     }
 
-    fn decrypt_prekey(&self, cx: &mut Cx, bytes: &[u8]) -> Result<Vec<u8>, SignalError> {
-        let message = PreKeyMessage::parse(bytes)?;
+    fn decrypt_prekey(&self, cx: &mut Cx, message: &PreKeyMessage<'_>) -> Result<Vec<u8>, SignalError> {
         let device = &self.place.canonical;
         let Some(account) = cx.cache.get::<Account>(&()).cloned() else { return Err(SignalError::NoSession) };
         let local = LocalIdentity { keys: &account.identity, registration_id: account.registration_id };
         let empty = SessionRecord::new();
         let existing = cx.cache.get::<Session>(device).map(|session| &session.0);
         let exists = existing.is_some();
-        let needed = signal::prekeys_needed(existing.unwrap_or(&empty), &message);
+        let needed = signal::prekeys_needed(existing.unwrap_or(&empty), message);
         let signed: Vec<_> = needed
             .signed
             .and_then(|id| cx.cache.get::<SignedPreKey>(&id))
@@ -262,12 +272,12 @@ impl Encrypted {
         let Cx { cache, rng, .. } = cx;
         let decrypted = if exists {
             let result = cache.update::<Session, _, _>(device, |session| {
-                signal::decrypt_prekey(&mut session.0, &local, &message, &prekeys, rng, forward)
+                signal::decrypt_prekey(&mut session.0, &local, message, &prekeys, rng, forward)
             });
             result.unwrap_or(Err(SignalError::NoSession))?
         } else {
             let mut record = SessionRecord::new();
-            let decrypted = signal::decrypt_prekey(&mut record, &local, &message, &prekeys, rng, forward)?;
+            let decrypted = signal::decrypt_prekey(&mut record, &local, message, &prekeys, rng, forward)?;
             cache.put(device, Session(record));
             decrypted
         };
@@ -338,6 +348,7 @@ impl Encrypted {
         let source = &self.source;
         let (response, why) = match unreadable {
             Unreadable::Signal(error, class) => (error.response(*class), error.to_compact_string()),
+            Unreadable::Adv(error) => (FailureResponse::Retry(RetryReason::AdvFailure), error.to_compact_string()),
             Unreadable::Padding => {
                 (FailureResponse::Retry(RetryReason::InvalidMessage), Str::const_new("the padding is wrong"))
             }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use prost::Message as _;
 
-use super::encrypt::{self, Target};
+use super::encrypt::{self, Target, Unreachable};
 use super::people::{self, SessionPlace};
 use super::query::{Finding, Query};
 use super::send::SendError;
@@ -19,7 +19,7 @@ use crate::error::Failure;
 use crate::proto::wa::Message;
 use crate::proto::wa::message::DeviceSentMessage;
 use crate::query::bundle::{self, DeviceBundle};
-use crate::signal::{CiphertextKind, SignalError};
+use crate::signal::{Ciphertext, CiphertextKind};
 use crate::store::records::{DeviceList, Me, SentKey, SentMessage, Session};
 use crate::wire::{Jid, Node, NodeRef, Str};
 
@@ -106,6 +106,7 @@ impl Resend {
                 _ => return Err(Failure::NoRecipient.into()),
             }
         }
+        encrypt::want_account_key(view, &device)?;
         let place = SessionPlace::find(view, device.clone())?;
         let session = view.get::<Session>(place.moved_from.as_ref().unwrap_or(&place.canonical))?;
         let registered = session.and_then(|session| session.0.remote_registration_id());
@@ -164,7 +165,7 @@ impl Resend {
         Ok(Acted::Finished)
     }
 
-    fn encrypt(&self, plan: &Plan, cx: &mut Cx, padded: &[u8]) -> Result<crate::signal::Ciphertext, SignalError> {
+    fn encrypt(&self, plan: &Plan, cx: &mut Cx, padded: &[u8]) -> Result<Ciphertext, Unreachable> {
         if let (true, Some(bundle)) = (plan.renew, &plan.target.bundle) {
             plan.target.place.settle(cx);
             encrypt::replace_session(cx, &plan.target.place.canonical, bundle)?;

@@ -24,7 +24,7 @@ use crate::proto::wa::Message;
 use crate::proto::wa::message::DeviceSentMessage;
 use crate::query::usync::{device_jid, phash};
 use crate::store::Gap;
-use crate::store::records::{Device, DeviceList, OutboxEntry, SentKey, SentMessage};
+use crate::store::records::{Device, DeviceList, Identity, OutboxEntry, SentKey, SentMessage};
 use crate::wire::{Jid, Node, NodeRef, Str};
 
 /// A send. What it needs of time and randomness is taken when it begins, so that its plan can be made again and again.
@@ -275,7 +275,10 @@ impl Account {
     fn find(facts: &Facts<'_>, jid: &Jid, started: Wall) -> Result<Self, Stop> {
         let canonical = people::canonical(&facts.view, jid)?;
         let pn = people::phone_number(&facts.view, &canonical)?.or_else(|| jid.is_pn().then(|| jid.clone()));
-        let known = facts.view.get::<DeviceList>(&canonical)?;
+        let known = facts.view.get::<DeviceList>(&canonical);
+        // What the server says of its devices is checked with the key of its phone.
+        facts.view.get::<Identity>(&canonical)?;
+        let known = known?;
         let oldest = started.secs().saturating_sub(limits::DEVICE_LIST_AGE.as_secs());
         let fresh = known.is_some_and(|list| list.fetched_at > oldest && list.fetched_at != 0);
         let list = if fresh {

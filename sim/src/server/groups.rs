@@ -271,11 +271,7 @@ impl Server {
         for target in members.into_iter().filter(|target| *target != key) {
             let enc = distributions.get(&target).cloned();
             let identity = identity.clone().filter(|_| enc.as_ref().is_some_and(|enc| enc.text("type") == "pkmsg"));
-            let stanza = self
-                .group_stanza(key, node, to, to)
-                .child_opt(enc)
-                .child(body.clone())
-                .child_opt(identity);
+            let stanza = self.group_stanza(key, node, to, to).child_opt(enc).child(body.clone()).child_opt(identity);
             self.give(target, stanza);
         }
         if let Some(group) = self.groups.get_mut(to.user.as_str()) {

@@ -11,8 +11,16 @@ use crate::violation::Rule;
 
 pub(crate) fn default_privacy() -> BTreeMap<String, String> {
     [
-        ("last", "all"), ("online", "all"), ("profile", "all"), ("status", "all"), ("groupadd", "all"),
-        ("readreceipts", "all"), ("calladd", "all"), ("messages", "all"), ("defense", "off"), ("stickers", "contacts"),
+        ("last", "all"),
+        ("online", "all"),
+        ("profile", "all"),
+        ("status", "all"),
+        ("groupadd", "all"),
+        ("readreceipts", "all"),
+        ("calladd", "all"),
+        ("messages", "all"),
+        ("defense", "off"),
+        ("stickers", "contacts"),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -88,7 +96,10 @@ impl Server {
                 self.iq_result(conn, iq, None);
             }
             ("w:g2", Some(key)) => self.group_request(conn, key, iq),
-            ("w:stats" | "status" | "w:profile:picture" | "w:m" | "w:sync:app:state" | "newsletter" | "w:mex", Some(key)) => {
+            (
+                "w:stats" | "status" | "w:profile:picture" | "w:m" | "w:sync:app:state" | "newsletter" | "w:mex",
+                Some(key),
+            ) => {
                 self.plain_answer(conn, key, iq);
             }
             _ => {
@@ -104,10 +115,10 @@ impl Server {
             "w:sync:app:state" => {
                 let collections = iq.find("sync").map(|sync| sync.all("collection")).unwrap_or_default();
                 let answers = collections.into_iter().map(|collection| {
-                    Node::new("collection").attr("name", collection.text("name")).attr("type", "result").attr(
-                        "version",
-                        collection.number("version").unwrap_or_default(),
-                    )
+                    Node::new("collection")
+                        .attr("name", collection.text("name"))
+                        .attr("type", "result")
+                        .attr("version", collection.number("version").unwrap_or_default())
                 });
                 self.iq_result(conn, iq, Some(Node::new("sync").children(answers)));
             }

@@ -10,9 +10,27 @@ use crate::codec::Read as _;
 use crate::violation::Rule;
 
 const MEDIA_TYPES: [&str; 21] = [
-    "image", "video", "gif", "ptv", "audio", "ptt", "document", "sticker", "sticker_pack", "location", "livelocation",
-    "vcard", "contact_array", "url", "list", "list_response", "buttons_response", "order", "product",
-    "native_flow_response", "group_history",
+    "image",
+    "video",
+    "gif",
+    "ptv",
+    "audio",
+    "ptt",
+    "document",
+    "sticker",
+    "sticker_pack",
+    "location",
+    "livelocation",
+    "vcard",
+    "contact_array",
+    "url",
+    "list",
+    "list_response",
+    "buttons_response",
+    "order",
+    "product",
+    "native_flow_response",
+    "group_history",
 ];
 
 fn encs_of(node: &Node) -> Vec<&Node> {
@@ -83,7 +101,13 @@ impl Server {
         }
         let migrated = self.accounts.get(&key.0).is_some_and(|account| account.lid_migrated);
         if key.1 != 0 && to.is_lid() && !migrated {
-            self.object(conn, Some(key), Rule::Addressing, Some(node), "a LID chat from an account that is not migrated");
+            self.object(
+                conn,
+                Some(key),
+                Rule::Addressing,
+                Some(node),
+                "a LID chat from an account that is not migrated",
+            );
             refusal = Some(400);
         }
         if key.1 != 0 && to.is_pn() && migrated && !self.is_lenient() {

@@ -58,7 +58,13 @@ impl Server {
         }
         match asked {
             None => {
-                self.object(Some(conn), None, Rule::Iq, Some(node), "answers no request of the server, or a second time");
+                self.object(
+                    Some(conn),
+                    None,
+                    Rule::Iq,
+                    Some(node),
+                    "answers no request of the server, or a second time",
+                );
             }
             Some((Asked::Ping, _)) => {}
             Some((Asked::PairDevice, _)) if node.text("type") == "result" => self.pair_device_answered(conn),

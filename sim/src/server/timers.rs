@@ -16,9 +16,13 @@ impl Server {
         let mut out: Vec<SimTime> = Vec::new();
         for state in self.conns.values().filter(|state| !state.silent) {
             out.extend(state.expires);
-            out.extend(state.asked.values().filter(|(asked, _)| *asked == Asked::Ping).map(|(_, at)| {
-                *at + self.config.ping_deadline
-            }));
+            out.extend(
+                state
+                    .asked
+                    .values()
+                    .filter(|(asked, _)| *asked == Asked::Ping)
+                    .map(|(_, at)| *at + self.config.ping_deadline),
+            );
             if self.config.ping_interval > 0 && matches!(state.role, Role::Device(_)) {
                 out.push(state.last_ping.max(state.last_received) + self.config.ping_interval);
             }

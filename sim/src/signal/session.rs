@@ -219,8 +219,8 @@ impl Session {
         if !equal(&mac[..8], parsed.mac) {
             return Err(SignalError::BadMac);
         }
-        let plaintext =
-            cbc_decrypt(&keys.cipher, &keys.iv, &parsed.ciphertext).map_err(|_| SignalError::Malformed("AES padding"))?;
+        let plaintext = cbc_decrypt(&keys.cipher, &keys.iv, &parsed.ciphertext)
+            .map_err(|_| SignalError::Malformed("AES padding"))?;
         self.pending = None;
         Ok(plaintext)
     }

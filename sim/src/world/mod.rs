@@ -521,9 +521,8 @@ impl World {
     pub fn pair(&mut self, client: ClientId, account: AccountId) -> DeviceKey {
         let _ = self.submit(client, engine::command::Connect).expect("connect");
         let device = self.scan(client, account).expect("scan");
-        let caught_up = |world: &Self| {
-            world.saw(client, |event| matches!(event, Event::Connection(Connection::CaughtUp { .. })))
-        };
+        let caught_up =
+            |world: &Self| world.saw(client, |event| matches!(event, Event::Connection(Connection::CaughtUp { .. })));
         assert!(self.run_until(caught_up, 120_000), "no login after pairing: {:#?}", self.events(client));
         self.run_for(2_000);
         (account, device)

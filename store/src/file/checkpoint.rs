@@ -12,17 +12,16 @@ use super::record;
 use super::view::{Files, Overlay};
 
 /// Files written before any of them is synced: the system then syncs them together.
-const TOGETHER: usize = 64;
+const TOGETHER: usize = 128;
 
 /// Writes these changes into record files, durably. May be repeated, also after it failed half-way. Each file is
 /// written and synced under a temporary name first, so that an older value is never lost.
 pub(crate) fn write_records(files: &Files, changes: &Overlay) -> Result<(), StorageError> {
     let mut touched = BTreeSet::new();
-    let mut new_folder = false;
     for key in changes.keys() {
         if touched.insert(key.namespace) {
             let folder = files.folder(key.namespace);
-            new_folder |= files.fs.create_dir(&folder).map_err(|error| failed("create", &folder, &error))?;
+            files.fs.create_dir(&folder).map_err(|error| failed("create", &folder, &error))?;
         }
     }
     let changes: Vec<_> = changes.iter().collect();
@@ -33,15 +32,14 @@ pub(crate) fn write_records(files: &Files, changes: &Overlay) -> Result<(), Stor
         let folder = files.folder(namespace);
         files.fs.sync_dir(&folder).map_err(|error| failed("sync", &folder, &error))?;
     }
-    if new_folder {
-        files.fs.sync_dir(&files.dir).map_err(|error| failed("sync", &files.dir, &error))?;
-    }
-    Ok(())
+    // Also if no folder is new now: one may be since an attempt that failed.
+    files.fs.sync_dir(&files.dir).map_err(|error| failed("sync", &files.dir, &error))
 }
 
 type ChangeRef<'a> = (&'a amarula_core::store::RecordKey, &'a Option<bytes::Bytes>);
 
 fn write_some(files: &Files, changes: &[ChangeRef<'_>]) -> Result<(), StorageError> {
+    let mut handles = Vec::with_capacity(changes.len());
     let mut written = Vec::with_capacity(changes.len());
     for (i, (key, value)) in changes.iter().enumerate() {
         let folder = files.folder(key.namespace);
@@ -54,16 +52,14 @@ fn write_some(files: &Files, changes: &[ChangeRef<'_>]) -> Result<(), StorageErr
                     file.write_at(0, &content)?;
                     Ok(file)
                 });
-                let file = file.map_err(|error| failed("write", &temporary, &error))?;
-                written.push((file, temporary, path));
+                handles.push(file.map_err(|error| failed("write", &temporary, &error))?);
+                written.push((temporary, path));
             }
             None => remove(files, &path).map_err(|error| failed("remove", &path, &error))?,
         }
     }
-    for (file, temporary, _) in &mut written {
-        file.sync_data().map_err(|error| failed("sync", temporary, &error))?;
-    }
-    for (_, temporary, path) in &written {
+    files.fs.sync_files(&mut handles).map_err(|error| failed("sync records in", &files.dir, &error))?;
+    for (temporary, path) in &written {
         files.fs.rename(temporary, path).map_err(|error| failed("rename", temporary, &error))?;
     }
     Ok(())

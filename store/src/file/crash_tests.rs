@@ -158,6 +158,7 @@ fn explore(history: &[Step], options: FileOptions, seeds: u64) -> u64 {
         for crash in crashes.into_iter().chain(seeds) {
             check(&fs, crash, options, &allowed, &profiles, &what);
         }
+        check_survivor(&fs, options, &allowed, &profiles, &what);
         if !died && fs.done() < die_at {
             return die_at;
         }
@@ -223,6 +224,28 @@ fn churn(mut seed: u64, steps: usize) -> Vec<Step> {
 
 fn options(checkpoint_bytes: u64) -> FileOptions {
     FileOptions::new().checkpoint_bytes(checkpoint_bytes).background(false)
+}
+
+/// The process died and the machine did not, another one reads what is there while its disk begins to fail, and then
+/// the machine dies: what was read is still there.
+fn check_survivor(fs: &SimFs, options: FileOptions, allowed: &[Contents], profiles: &[Profile], what: &str) {
+    for fails_from in 0..12 {
+        let machine = fs.survivor();
+        for n in fails_from..200 {
+            machine.fail_in(n, std::io::ErrorKind::Other, false);
+        }
+        let Some(store) = open(&machine, options) else { continue };
+        if profiles.iter().any(|profile| store.get(profile, &[]).is_err()) {
+            continue;
+        }
+        let what = format!("{what}, the next process read it, its disk failing from {fails_from}");
+        let found = contents(&store, profiles);
+        assert!(allowed.contains(&found), "{what}: found {found:?}\nallowed {allowed:?}");
+        for crash in [Crash::LoseAll, Crash::Random(fails_from)] {
+            let store = open(&machine.after(crash), options).unwrap();
+            assert_eq!(contents(&store, profiles), found, "{what}, {crash:?}");
+        }
+    }
 }
 
 #[test]

@@ -138,13 +138,16 @@ pub struct FileStore {
     shared: Arc<Shared>,
 }
 
+/// Where a profile's slot is while it is open; locked while it is opened or closed.
+type Place = Arc<Mutex<Option<Arc<Slot>>>>;
+
 struct Shared {
     root: PathBuf,
     fs: Arc<dyn Fs>,
     options: FileOptions,
     reporter: Arc<Reporter>,
     leases: ProfileRegistry,
-    slots: Mutex<BTreeMap<Profile, Arc<Mutex<Option<Arc<Slot>>>>>>,
+    slots: Mutex<BTreeMap<Profile, Place>>,
 }
 
 impl FileStore {

@@ -92,6 +92,8 @@ pub(crate) struct View {
     pub(crate) active: Overlay,
     /// What is being moved into record files.
     pub(crate) frozen: Arc<Overlay>,
+    /// Reads are refused: the profile is closed, or its files are in doubt.
+    pub(crate) ended: Option<StorageError>,
     /// Keys with a file, of the namespace that was listed last: scans come in pages.
     listing: Mutex<Option<(Namespace, Arc<Vec<RecordKey>>)>>,
 }
