@@ -106,7 +106,8 @@ macro_rules! conformance_tests {
                 opening_can_be_given_up, survives_a_peer_that_does_not_read;
             network: reports_refusal, reports_the_http_status, refuses_plain_text_elsewhere, checks_certificates,
                 goes_through_an_http_proxy, goes_through_a_socks_proxy, tells_bad_proxy_logins;
-            flow: a_full_engine_is_not_fed, a_slow_consumer_stops_the_socket_only, without_consumers_nothing_stops,
+            flow: a_full_engine_is_not_fed, a_slow_consumer_stops_the_socket_only,
+                a_slow_consumer_gets_its_answers, without_consumers_nothing_stops,
                 wakes_up_exactly;
             storage: commits_and_loads_in_order, a_failed_commit_takes_the_later_ones_with_it;
             lifecycle: not_before_the_start, one_client_per_profile, shutdown_waits_for_the_store,

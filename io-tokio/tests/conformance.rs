@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 static RUNTIME: LazyLock<Arc<Runtime>> =
     LazyLock::new(|| Arc::new(Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")));
 
-pub struct Tokio;
+struct Tokio;
 
 impl DriverUnderTest for Tokio {
     type Client = TokioClient;
@@ -39,7 +39,7 @@ impl DriverUnderTest for Tokio {
 }
 
 #[derive(Clone)]
-pub struct TokioClient(Client);
+struct TokioClient(Client);
 
 impl ClientUnderTest for TokioClient {
     type Events = TokioEvents;
@@ -64,7 +64,7 @@ impl ClientUnderTest for TokioClient {
     }
 }
 
-pub struct TokioEvents(Events);
+struct TokioEvents(Events);
 
 impl EventsUnderTest for TokioEvents {
     fn next(&mut self, most: Duration) -> Next {
