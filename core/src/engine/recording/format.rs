@@ -24,7 +24,7 @@ impl Check {
         Self(0xcbf2_9ce4_8422_2325)
     }
 
-    fn add(&mut self, body: &[u8]) -> [u8; CHECK_BYTES] {
+    pub(super) fn add(&mut self, body: &[u8]) -> [u8; CHECK_BYTES] {
         for byte in body {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }

@@ -27,7 +27,7 @@ pub struct TooLarge {
 /// They are wiped then, and when the recorder is dropped.
 pub struct Recorder {
     out: Vec<u8>,
-    check: Check,
+    pub(super) check: Check,
     entries: u64,
 }
 
