@@ -132,8 +132,8 @@ pub(super) struct EntryRow {
 #[derive(Clone, PartialEq, prost::Oneof)]
 #[prost(skip_debug)]
 enum EntryKind {
-    #[prost(message, tag = "1")]
-    Start(StartRow),
+    #[prost(message, boxed, tag = "1")]
+    Start(Box<StartRow>),
     #[prost(message, tag = "2")]
     Input(TimedInput),
     #[prost(string, tag = "3")]
@@ -201,7 +201,7 @@ impl EntryRow {
 
     pub(super) fn start(config: &Config, seed: &[u8; 32], now: Now) -> Self {
         let (config, seed) = (Some(ConfigRow::of(config)), seed.to_vec());
-        Self::of(EntryKind::Start(StartRow { config, seed, now: Some(now.into()) }))
+        Self::of(EntryKind::Start(Box::new(StartRow { config, seed, now: Some(now.into()) })))
     }
 
     pub(super) fn input(now: Now, input: &Input) -> Self {
