@@ -9,18 +9,19 @@ use peak_alloc::PeakAlloc;
 #[global_allocator]
 static ALLOCATED: PeakAlloc = PeakAlloc;
 
-/// Bytes that are freed with the engine. Its store is freed before, so that what both hold counts.
-fn held(rig: Rig) -> usize {
+/// Bytes that are freed with the engine, and what it counts its cache as. Its store is freed before, so that what both
+/// hold counts.
+fn held(rig: Rig) -> (usize, usize) {
     let Rig { engine, store, recorder, .. } = rig;
     drop((store, recorder));
     let engine = Box::new(engine);
-    let before = ALLOCATED.current_usage();
+    let (before, counted) = (ALLOCATED.current_usage(), engine.cached_bytes());
     drop(engine);
-    before - ALLOCATED.current_usage()
+    (before - ALLOCATED.current_usage(), counted)
 }
 
 /// A linked engine to which `peers` have written `texts` messages each.
-fn after(peers: u8, texts: usize, confirmed: bool) -> usize {
+fn after(peers: u8, texts: usize, confirmed: bool) -> (usize, usize) {
     let store = paired_store();
     let mut peers: Vec<_> = (1..=peers).map(|n| Peer::new(&store, n)).collect();
     let mut rig = Rig::new(store, 2, false);
@@ -50,7 +51,9 @@ fn main() {
         "bytes held by one engine (of which {} are the engine's own struct; cache limit {limit})",
         size_of::<Engine>()
     );
-    let show = |what: &str, bytes: usize| println!("{what:<58} {bytes:>9}");
+    let line = |what: &str, held: &str, counted: &str| println!("{what:<58} {held:>9} {counted:>9}");
+    line("", "held", "cache");
+    let show = |what: &str, (held, counted): (usize, usize)| line(what, &held.to_string(), &counted.to_string());
     show("fresh", held(fresh));
     show("new device, connected, shaken hands", held(new));
     show("linked, connected, shaken hands", after(0, 0, true));
