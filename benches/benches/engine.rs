@@ -5,6 +5,10 @@ use amarula_core::engine::{Input, Output};
 use amarula_core::event::Event;
 use divan::Bencher;
 
+#[cfg(feature = "allocations")]
+#[global_allocator]
+static COUNTED: divan::AllocProfiler = divan::AllocProfiler::system();
+
 fn main() {
     divan::main();
 }

@@ -9,6 +9,10 @@ use divan::Bencher;
 
 const TEXT: [u8; 200] = [7; 200];
 
+#[cfg(feature = "allocations")]
+#[global_allocator]
+static COUNTED: divan::AllocProfiler = divan::AllocProfiler::system();
+
 fn main() {
     divan::main();
 }

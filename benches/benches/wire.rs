@@ -10,6 +10,10 @@ use bytes::{Bytes, BytesMut};
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 
+#[cfg(feature = "allocations")]
+#[global_allocator]
+static COUNTED: divan::AllocProfiler = divan::AllocProfiler::system();
+
 fn main() {
     divan::main();
 }
