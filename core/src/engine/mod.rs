@@ -11,6 +11,7 @@ pub mod input;
 pub(crate) mod iq;
 pub mod limits;
 pub mod output;
+pub mod recording;
 mod router;
 pub(crate) mod runner;
 mod submit;
