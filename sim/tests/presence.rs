@@ -49,7 +49,8 @@ fn seen_and_typing() {
         .collect();
     assert_eq!(states, [ChatState::Composing, ChatState::Recording, ChatState::Paused]);
     // The server takes an `@` for the end of a user.
-    let names = world.server.trace().iter().filter_map(|line| line.node.get("name").filter(|_| line.node.tag == "presence"));
+    let names =
+        world.server.trace().iter().filter_map(|line| line.node.get("name").filter(|_| line.node.tag == "presence"));
     assert!(names.filter(|name| name.starts_with('B')).all(|name| name == "Bb"));
     world.assert_clean();
 }
