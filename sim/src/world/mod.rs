@@ -216,6 +216,13 @@ impl World {
         result
     }
 
+    /// Cancels a command of a client.
+    pub fn cancel(&mut self, client: ClientId, ticket: engine::TicketId) {
+        let now = self.clock();
+        self.clients[client.0].engine.cancel(now, ticket);
+        self.drain(client);
+    }
+
     /// The answer to a command, when there is one.
     #[must_use]
     pub fn reply<R: ReplyValue>(&self, client: ClientId, ticket: Ticket<R>) -> Option<Result<R, Failure>> {
