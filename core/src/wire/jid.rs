@@ -156,7 +156,9 @@ impl Jid {
             // An old way of writing agents and devices.
             Server::Pn => !self.user.contains('.'),
             Server::Interop => !self.user.contains('-'),
-            Server::Other(ref name) => name.chars().all(plain) && Server::from_name(name) == self.server,
+            Server::Other(ref name) => {
+                !name.is_empty() && name.chars().all(plain) && Server::from_name(name) == self.server
+            }
             _ => true,
         };
         let named = !self.user.is_empty() || (self.device == 0 && self.server.as_str().contains('.'));
