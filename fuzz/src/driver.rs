@@ -459,12 +459,16 @@ impl Driver {
                 true
             }
             Side::Finish(pending, heard) if heard.len() > 3 => {
-                let finished = pending.finish(&heard[3..]).unwrap_or_else(|| panic!("a good clientFinish {heard:02x?}"));
+                // Behind it a ping may have come already.
+                let length = heard[..3].iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
+                let (finish, rest) = heard[3..].split_at(length);
+                let finished = pending.finish(finish).expect("a good clientFinish");
                 *side = Side::Link(Box::new(Link {
                     send: SendCipher::new(&finished.to_client),
                     recv: RecvCipher::new(&finished.to_server),
                     decoder: FrameDecoder::new(),
                 }));
+                self.receive(conn, rest);
                 true
             }
             other => {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use amarula_core::config::Config;
-use amarula_core::engine::command::{Connect, Disconnect, Logout, Request, RequestPairingCode};
+use amarula_core::engine::command::{Connect, Disconnect, Logout, Reply, Request, RequestPairingCode};
 use amarula_core::engine::recording::Recorder;
 use amarula_core::engine::{Engine, Output};
 use amarula_core::event::{Connection, Event, Pairing};
@@ -132,11 +132,15 @@ fn pairing_by_code() -> Capture {
         model.client(ALICE).events.iter().any(|d| matches!(d.event, Event::Pairing(Pairing::Qr { .. })))
     };
     assert!(model.run(|model| shows_qr(model) && model.next().is_none(), WAIT), "no QR code");
-    let request = RequestPairingCode { phone: "15550000001".into(), custom_code: Some("AMARULA1".into()) };
+    let request = RequestPairingCode { phone: "15550000001".into(), custom_code: None };
     model.submit(ALICE, Request::RequestPairingCode(request));
     assert!(model.run(|model| model.client(ALICE).open_tickets() == 0 && model.next().is_none(), WAIT), "no code");
+    let code = model.client(ALICE).done.iter().find_map(|completion| match &completion.result {
+        Ok(Reply::PairingCode(code)) => Some(code.code.to_string()),
+        _ => None,
+    });
     let time = model.time();
-    model.server.type_code(time, alice, "AMARULA1").expect("the phone takes the code");
+    model.server.type_code(time, alice, &code.expect("a code")).expect("the phone takes the code");
     model.touched("code");
     quiet(&mut model);
     capture("pairing-code", "pairing code, pair-success, restart, first login, upload of prekeys", &model, &config)
