@@ -12,6 +12,6 @@ mod view;
 pub(crate) use cache::{Cache, LoadOutcome};
 pub use key::{Batch, Namespace, Op, RecordKey};
 pub(crate) use record::record_key;
-pub use table::recode;
 pub(crate) use table::State;
+pub use table::recode;
 pub(crate) use view::{Gap, Notes, View};

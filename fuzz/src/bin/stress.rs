@@ -2,7 +2,12 @@
 //! An input that fails is written to `findings/<target>-<n>`.
 //!
 //! `cargo run --release --bin stress -- <target> <seconds> [<seed>]`
+#![cfg_attr(fuzzing, no_main)]
+#![cfg_attr(fuzzing, allow(dead_code, unused_imports))]
 
+// `cargo fuzz build` builds every program; without this it would not link.
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|_: &[u8]| ());
 use std::time::{Duration, Instant};
 use std::{fs, panic};
 
@@ -11,6 +16,7 @@ use amarula_fuzz::{TARGETS, corpus};
 /// Longest input.
 const LONGEST: usize = 4096;
 
+#[cfg(not(fuzzing))]
 fn main() -> std::io::Result<()> {
     let args: Vec<String> = std::env::args().collect();
     let (Some(name), Some(seconds)) = (args.get(1), args.get(2).and_then(|n| n.parse().ok())) else {
