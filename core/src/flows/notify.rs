@@ -7,7 +7,6 @@ use super::receipts;
 use crate::engine::cx::Cx;
 use crate::event::Event;
 use crate::query::usync::device_jid;
-use crate::query::usync::device_jid;
 use crate::store::records::{DeviceList, Identity, Session};
 use crate::store::{Gap, View};
 use crate::wire::{Jid, NodeRef, Server};
@@ -124,12 +123,6 @@ fn new_identity(cx: &mut Cx, account: &Jid, node: NodeRef<'_>) {
         known |= cx.cache.get::<Identity>(&name).is_some();
         cx.cache.delete::<Session>(&name);
         cx.cache.delete::<Identity>(&name);
-    }
-    // Its companions were linked to the old registration.
-    if let Some(list) = cx.cache.get::<DeviceList>(account).cloned() {
-        for device in list.devices.iter().filter(|device| device.id != 0) {
-            cx.cache.delete::<Session>(&device_jid(account, device.id, device.hosted));
-        }
     }
     // The companions went with the old registration; a send under way still has a device to go to.
     if let Some(mut list) = cx.cache.get::<DeviceList>(account).cloned() {
