@@ -428,8 +428,12 @@ impl Model {
                     }
                     let client = &mut self.clients[actor.0];
                     client.confirming.retain(|(ticket, delivery)| {
-                        if *ticket == completion.ticket && completion.result.is_ok() {
-                            client.watch.confirmed(*delivery);
+                        if *ticket == completion.ticket {
+                            match completion.result {
+                                Ok(_) => client.watch.confirmed(*delivery),
+                                // Not confirmed after all: a careful consumer says it again.
+                                Err(_) => confirm.push(*delivery),
+                            }
                         }
                         *ticket != completion.ticket
                     });

@@ -97,7 +97,8 @@ pub fn two_sends(sends: Sends) -> Scenario {
     let second = if sends.same_chat { bob } else { carol };
     model.begin(true);
     let reference = |name| sends.references.then_some(name);
-    let commands = [text(&jid(&model, bob), "one", reference("r1")), text(&jid(&model, second), "two", reference("r2"))];
+    let commands =
+        [text(&jid(&model, bob), "one", reference("r1")), text(&jid(&model, second), "two", reference("r2"))];
     model.client_mut(ALICE).script.extend(commands);
     model.budget = sends.faults;
     let verify = move |model: &Model| {

@@ -37,6 +37,8 @@ pub(crate) trait Fs: Send + Sync {
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes a folder and all in it.
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Makes the contents of many files durable.
+    fn sync_files(&self, files: &mut [Box<dyn FsFile>]) -> io::Result<()>;
     /// Makes the names in a folder durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Takes the lock that this file stands for, and writes `owner` into it.

@@ -138,13 +138,16 @@ pub struct FileStore {
     shared: Arc<Shared>,
 }
 
+/// Where a profile's slot is while it is open; locked while it is opened or closed.
+type Place = Arc<Mutex<Option<Arc<Slot>>>>;
+
 struct Shared {
     root: PathBuf,
     fs: Arc<dyn Fs>,
     options: FileOptions,
     reporter: Arc<Reporter>,
     leases: ProfileRegistry,
-    slots: Mutex<BTreeMap<Profile, Arc<Mutex<Option<Arc<Slot>>>>>>,
+    slots: Mutex<BTreeMap<Profile, Place>>,
 }
 
 impl FileStore {
@@ -241,6 +244,12 @@ impl Shared {
         };
         let slot = Arc::new(Slot::open(files, self.root.clone(), self.options, guard)?);
         Ok(Arc::clone(place.insert(slot)))
+    }
+
+    /// Whether this process knows that the profile was cleared.
+    fn is_cleared(&self, profile: &Profile) -> bool {
+        let place = lock(&self.slots).get(profile).cloned();
+        place.is_some_and(|place| lock(&place).as_ref().is_some_and(|slot| slot.is_cleared()))
     }
 
     fn close(&self, profile: &Profile) {
@@ -343,6 +352,7 @@ impl Store for FileStore {
         let mut profiles = Vec::new();
         for entry in fs.list(root).map_err(|error| failed("list", root, &error))? {
             if let (true, Ok(profile)) = (entry.is_dir, Profile::new(&entry.name))
+                && !self.shared.is_cleared(&profile)
                 && has_records(fs, &root.join(&entry.name))?
             {
                 profiles.push(profile);

@@ -22,12 +22,31 @@ fn description(files: &Files) -> String {
     )
 }
 
-/// Removes what an interrupted [`clear`](crate::Store::clear) left.
-pub(crate) fn sweep(fs: &dyn Fs, trash: &Path) -> Result<(), StorageError> {
-    match fs.remove_dir_all(trash) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("remove", trash, &error)),
-        _ => Ok(()),
+/// Whether a folder is there.
+pub(crate) fn exists(fs: &dyn Fs, dir: &Path) -> Result<bool, StorageError> {
+    match fs.list(dir) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(failed("list", dir, &error)),
     }
+}
+
+/// Makes durable that a profile's folder is there: a [`clear`](crate::Store::clear) that failed may have renamed it to
+/// and fro, and a crash must not undo half of that once somebody saw what is in it.
+pub(crate) fn pin(fs: &dyn Fs, root: &Path, dir: &Path) -> Result<(), StorageError> {
+    if exists(fs, dir)? {
+        fs.sync_dir(root).map_err(|error| failed("sync", root, &error))?;
+    }
+    Ok(())
+}
+
+/// Removes what an interrupted [`clear`](crate::Store::clear) left; first it makes sure that the clear is durable.
+pub(crate) fn sweep(fs: &dyn Fs, root: &Path, trash: &Path) -> Result<(), StorageError> {
+    if exists(fs, trash)? {
+        let remove = || fs.sync_dir(root).and_then(|()| fs.remove_dir_all(trash));
+        remove().map_err(|error| failed("remove", trash, &error))?;
+    }
+    Ok(())
 }
 
 /// Whether the profile's folder is there, complete and its own.
@@ -57,14 +76,18 @@ pub(crate) fn check_description(files: &Files) -> Result<bool, StorageError> {
     }
 }
 
-/// Makes the folder and its description, durably.
+/// Makes the folder and its description, durably. They may be there already: whether they are durable is not known, the
+/// process that made them may have died before its syncs.
 pub(crate) fn create(files: &Files, root: &Path) -> Result<(), StorageError> {
+    let described = check_description(files)?;
     let fs = &*files.fs;
     let path = files.dir.join(DESCRIPTION);
     let make = || -> io::Result<()> {
         fs.create_dir(&files.dir)?;
-        let mut file = fs.create(&path)?;
-        file.write_at(0, description(files).as_bytes())?;
+        let mut file = if described { fs.open(&path)? } else { fs.create(&path)? };
+        if !described {
+            file.write_at(0, description(files).as_bytes())?;
+        }
         file.sync_data()?;
         fs.sync_dir(&files.dir)?;
         fs.sync_dir(root)

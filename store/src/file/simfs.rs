@@ -116,6 +116,11 @@ impl SimFs {
         lock(&self.state).trace.clone()
     }
 
+    /// What another process finds when only this one died: what was not synced still is not.
+    pub(crate) fn survivor(&self) -> Self {
+        Self::with(lock(&self.state).nodes.clone())
+    }
+
     /// What another process would find after the crash. This one stays as it is.
     pub(crate) fn after(&self, crash: Crash) -> Self {
         let mut nodes = lock(&self.state).nodes.clone();
@@ -319,6 +324,10 @@ impl Fs for SimFs {
         let effect = state.begin("remove_dir_all", &path.to_string_lossy())?;
         state.change(path.parent().unwrap(), vec![(name(path), None)])?;
         effect.end(())
+    }
+
+    fn sync_files(&self, files: &mut [Box<dyn FsFile>]) -> io::Result<()> {
+        files.iter_mut().try_for_each(|file| file.sync_data())
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::mem::take;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, RwLock, TryLockError};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, TryLockError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use amarula_core::engine::StorageError;
@@ -54,7 +54,7 @@ struct Waiting {
 
 struct Writer {
     log: Option<Log>,
-    /// The folder is there and described.
+    /// The folder is there and described, durably.
     created: bool,
     next_generation: u64,
     next_seq: u64,
@@ -76,8 +76,9 @@ impl Slot {
         guard: Box<dyn Any + Send + Sync>,
     ) -> Result<Self, StorageError> {
         let trash = root.join(format!(".trash-{}", files.profile));
-        open::sweep(&*files.fs, &trash)?;
-        let created = open::check_description(&files)?;
+        open::sweep(&*files.fs, &root, &trash)?;
+        open::pin(&*files.fs, &root, &files.dir)?;
+        let described = open::check_description(&files)?;
         let mut recovered = open::recover(&files)?;
         recovered.view.frozen = Arc::new(take(&mut recovered.view.active));
         // Generations rise across clean closes too, so that a block of a removed log never passes for one of ours.
@@ -89,7 +90,7 @@ impl Slot {
             queue: Mutex::default(),
             writer: Mutex::new(Writer {
                 log: None,
-                created,
+                created: false,
                 next_generation: u64::try_from(clock).unwrap_or(0).max(recovered.last_generation + 1),
                 next_seq: recovered.last_seq + 1,
                 checkpoint_at: options.checkpoint_bytes,
@@ -102,7 +103,7 @@ impl Slot {
             lock: Mutex::new(Some(guard)),
             files,
         };
-        if !created && slot.has_records()? {
+        if !described && slot.has_records()? {
             let detail = format!("missing or unreadable in {}", slot.files.dir.display());
             slot.files.reporter.report(&slot.files.profile, Damaged::Description, detail);
         }
@@ -118,8 +119,16 @@ impl Slot {
         super::has_records(&*self.files.fs, &self.files.dir)
     }
 
-    pub(crate) fn get(&self, keys: &[RecordKey]) -> Result<Vec<Option<Bytes>>, StorageError> {
+    fn readable(&self) -> Result<RwLockReadGuard<'_, View>, StorageError> {
         let view = read(&self.view);
+        match &view.ended {
+            None => Ok(view),
+            Some(error) => Err(error.clone()),
+        }
+    }
+
+    pub(crate) fn get(&self, keys: &[RecordKey]) -> Result<Vec<Option<Bytes>>, StorageError> {
+        let view = self.readable()?;
         keys.iter().map(|key| view.get(&self.files, key)).collect()
     }
 
@@ -129,7 +138,12 @@ impl Slot {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<(RecordKey, Bytes)>, StorageError> {
-        read(&self.view).range(&self.files, namespace, after, limit)
+        self.readable()?.range(&self.files, namespace, after, limit)
+    }
+
+    /// Whether it holds nothing because of a clear, although its files may not show that yet.
+    pub(crate) fn is_cleared(&self) -> bool {
+        read(&self.view).empty
     }
 
     /// Commits these batches, in order. Whichever thread gets the writer first carries out what all of them queued, in
@@ -185,6 +199,10 @@ impl Slot {
                 Ok(()) => {
                     let mut view = write(&self.view);
                     group.iter().for_each(|waiting| view.apply(&waiting.batch));
+                    if group.iter().any(|waiting| waiting.batch.clear) {
+                        // Somebody wants it gone: not only when the log is long.
+                        writer.checkpoint_at = 0;
+                    }
                 }
                 Err(error) => failure = Some(error.clone()),
             }
@@ -293,16 +311,19 @@ impl Slot {
         let mut sealed = lock(&self.sealed);
         let mut view = write(&self.view);
         let fs = &*self.files.fs;
-        open::sweep(fs, &self.trash)?;
-        match fs.rename(&self.files.dir, &self.trash) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(failed("clear", &self.files.dir, &error)),
+        let (dir, root, trash) = (&self.files.dir, &self.root, &self.trash);
+        open::sweep(fs, root, trash)?;
+        if !open::exists(fs, dir)? {
+            return Ok(());
         }
-        if let Err(error) = fs.sync_dir(&self.root) {
-            let error = failed("clear", &self.files.dir, &error);
-            if fs.rename(&self.trash, &self.files.dir).and_then(|()| fs.sync_dir(&self.root)).is_err() {
-                writer.ended = Some(refused(format!("{}; close this store and open it again", error.message)));
+        if let Err(error) = fs.rename(dir, trash).and_then(|()| fs.sync_dir(root)) {
+            let error = failed("clear", dir, &error);
+            let back = || fs.rename(trash, dir).and_then(|()| fs.sync_dir(root)).is_ok();
+            if !matches!(open::exists(fs, trash), Ok(false)) && !back() {
+                let ended = refused(format!("{}; close this store and open it again", error.message));
+                writer.ended = Some(ended.clone());
+                view.ended = Some(ended.clone());
+                return Err(ended);
             }
             return Err(error);
         }
@@ -312,7 +333,7 @@ impl Slot {
         sealed.clear();
         *view = View::default();
         // It is gone already, as far as anybody can see; what remains goes when the profile is opened next.
-        let _ = open::sweep(fs, &self.trash);
+        let _ = fs.remove_dir_all(trash);
         Ok(())
     }
 
@@ -325,7 +346,9 @@ impl Slot {
             // What fails here is in the log, and recovered when the profile is opened next.
             let _ = self.checkpoint();
         }
-        writer.ended = Some(refused("the profile was closed"));
+        let closed = refused("the profile was closed");
+        writer.ended = Some(closed.clone());
+        write(&self.view).ended = Some(closed);
         *lock(&self.lock) = None;
     }
 }
