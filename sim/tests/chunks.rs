@@ -1,6 +1,6 @@
 //! Rule 5 of the engine's contract: the boundaries of the byte stream mean nothing. Frames, events and completions are the
-//! same, in the same order, and so is what is stored in the end. Only how writes are grouped into commits follows the
-//! inputs: see `docs/decisions/0001-commits-follow-inputs.md`.
+//! same, in the same order, and so is what is stored in the end, and even how writes are grouped into commits: see
+//! `docs/decisions/0001-commits-follow-stanzas.md`.
 
 #[path = "support/tapes.rs"]
 mod tapes;
@@ -34,9 +34,9 @@ fn groups(tape: &Tape, merge: usize) -> Vec<Group> {
     out
 }
 
-#[derive(PartialEq, Debug)]
 struct Life {
     outputs: Vec<Output>,
+    commits: Vec<Output>,
     records: std::collections::BTreeMap<amarula_core::store::RecordKey, Bytes>,
 }
 
@@ -65,7 +65,7 @@ fn live(tape: &Tape, merge: usize, cut: impl Fn(&[Bytes]) -> Vec<Bytes>) -> Life
         };
         outputs.extend(store.serve(&mut engine, now));
     }
-    Life { outputs, records: store.records }
+    Life { outputs, commits: store.commits, records: store.records }
 }
 
 fn same(tape: &Tape, what: &str, expected: &Life, found: &Life) {
@@ -82,6 +82,8 @@ fn same(tape: &Tape, what: &str, expected: &Life, found: &Life) {
         );
     }
     assert_eq!(expected.outputs.len(), found.outputs.len(), "{}, {what}: number of outputs", tape.name);
+    assert_eq!(expected.commits.len(), found.commits.len(), "{}, {what}: number of commits", tape.name);
+    assert!(expected.commits == found.commits, "{}, {what}: other commits", tape.name);
     assert!(expected.records == found.records, "{}, {what}: another store", tape.name);
 }
 
