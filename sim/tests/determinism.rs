@@ -39,6 +39,19 @@ fn live(engine: &mut Engine, steps: &[Taped]) -> Vec<Output> {
     out
 }
 
+/// As [`live`], for times at which what was recorded does not fit any more: the engine may refuse it.
+fn stumble(engine: &mut Engine, steps: &[Taped]) -> Vec<Output> {
+    let mut out = Vec::new();
+    for step in steps {
+        match step {
+            Taped::Input(now, input) => drop(engine.handle(*now, input.clone())),
+            Taped::Request(now, request) => drop(engine.submit_request(*now, request.clone())),
+        }
+        drain(engine, &mut out);
+    }
+    out
+}
+
 fn busy(outputs: Vec<Output>) -> Vec<Output> {
     outputs.into_iter().filter(|output| !matches!(output, Output::Idle { .. })).collect()
 }
@@ -142,7 +155,7 @@ fn clock_going_backwards_is_clamped() {
             clamped.push(moved(step, Now { mono: latest, ..now }));
         }
         let (mut a, mut b) = (tape.engine(), tape.engine());
-        let (expected, found) = (live(&mut b, &clamped), live(&mut a, &back));
+        let (expected, found) = (stumble(&mut b, &clamped), stumble(&mut a, &back));
         same(&tape, "backwards", &expected, &found);
         assert_eq!(a.state_digest(), b.state_digest(), "{}", tape.name);
     }
