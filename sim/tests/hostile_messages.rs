@@ -154,7 +154,7 @@ fn a_sender_key_for_another_chat() {
             axolotl_sender_key_distribution_message: Some(vec![0x33; 60].into()),
         };
         let message = wa::Message {
-            sender_key_distribution_message: Some(distribution),
+            sender_key_distribution_message: Some(Box::new(distribution)),
             ..wa::Message::default()
         };
         let before = forged(&town);
