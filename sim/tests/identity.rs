@@ -35,8 +35,10 @@ fn a_phone_is_registered_anew() {
     town.world.server.reregister(now, bob.account);
     town.run(2_000);
     assert_eq!(changed(&town), [(bob.lid.clone().into(), false)]);
-    assert!(town.world.saw(bob.client, |event| matches!(event,
-        Event::Connection(Connection::Ended { reason: EndReason::DeviceRemoved, wiped: true }))));
+    assert!(town.world.saw(bob.client, |event| matches!(
+        event,
+        Event::Connection(Connection::Ended { reason: EndReason::DeviceRemoved, wiped: true })
+    )));
     // The next message goes to the new phone alone, on a new session.
     town.tell(&alice, &bob.pn, "new phone?");
     assert_eq!(town.world.server.phone(bob.account).texts(), ["new phone?"]);
@@ -128,8 +130,10 @@ fn a_device_is_added_and_removed() {
     let desk = town.companion(&bob);
     let told = |town: &Town| {
         let client = town.alice.client;
-        town.world.saw(client, |event| matches!(event,
-            Event::DevicesChanged { address } if *address == town.bob.lid.clone().into()))
+        town.world.saw(client, |event| {
+            matches!(event,
+            Event::DevicesChanged { address } if *address == town.bob.lid.clone().into())
+        })
     };
     assert!(told(&town));
     assert_eq!(town.tell(&alice, &bob.pn, "2").devices, 4, "the new companion too");

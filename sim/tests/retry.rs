@@ -281,7 +281,8 @@ fn requests_that_are_refused() {
         ("no retry child", Node::new("receipt").attr("from", &bob.pn).attr("id", &sent.id).attr("type", "retry")),
         (
             "keys that are none",
-            retry_receipt(&bob.pn, &sent.id, 2).child(Node::new("keys").child(Node::new("identity").bytes(vec![1; 32]))),
+            retry_receipt(&bob.pn, &sent.id, 2)
+                .child(Node::new("keys").child(Node::new("identity").bytes(vec![1; 32]))),
         ),
     ];
     for (what, request) in requests {
@@ -310,11 +311,8 @@ fn forged_keys_make_no_session() {
         .child(leaf("value", vec![9; 32]))
         .child(leaf("signature", vec![7; 64]));
     let key = Node::new("key").child(leaf("id", vec![0, 0, 1])).child(leaf("value", vec![9; 32]));
-    let keys = Node::new("keys")
-        .child(leaf("type", vec![5]))
-        .child(leaf("identity", vec![8; 32]))
-        .child(key)
-        .child(skey);
+    let keys =
+        Node::new("keys").child(leaf("type", vec![5])).child(leaf("identity", vec![8; 32])).child(key).child(skey);
     let now = town.world.now();
     town.world.server.inject(now, alice.key(), retry_receipt(&bob.pn, &sent.id, 2).child(keys));
     town.run(5_000);

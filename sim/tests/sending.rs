@@ -267,8 +267,10 @@ fn shutdown_answers_everything_once() {
         assert_eq!(done.last().unwrap().result, Ok(Reply::Unit));
         assert!(tickets.iter().all(|ticket| town.world.reply(alice.client, *ticket).is_some()));
         assert!(town.world.engine(alice.client).is_finished());
-        assert!(town.world.saw(alice.client, |event| matches!(event,
-            Event::Connection(Connection::Ended { reason: EndReason::ShutDown, wiped: false }))));
+        assert!(town.world.saw(alice.client, |event| matches!(
+            event,
+            Event::Connection(Connection::Ended { reason: EndReason::ShutDown, wiped: false })
+        )));
         let refused = town.world.submit(alice.client, Connect).unwrap_err();
         assert_eq!(refused.reason, RejectReason::ShutDown);
         // A new process goes on where this one ended.
