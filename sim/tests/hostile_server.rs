@@ -77,7 +77,7 @@ fn bytes_that_are_no_frames() {
 
 #[test]
 fn frames_that_are_no_nodes() {
-    let good = write_node(&Node::new("ib").child(Node::new("x")), false);
+    let good = write_node(&Node::new("ib").child(Node::new("x")), false).expect("a node");
     let cases: [(&str, Vec<u8>); 10] = [
         ("nothing", Vec::new()),
         ("only the flag", vec![0]),
@@ -275,7 +275,8 @@ proptest! {
         let (alice, bob) = (town.alice.clone(), town.bob.clone());
         for (n, stanza) in stanzas.iter().enumerate() {
             let now = town.world.now();
-            if let Some((conn, _)) = town.world.server.connections().find(|(_, device)| *device == Some(alice.key())) {
+            let conn = town.world.server.connections().find(|(_, device)| *device == Some(alice.key()));
+            if let Some((conn, _)) = conn {
                 town.world.server.send_raw(now, conn, stanza);
             }
             if n % 5 == 0 {
@@ -287,7 +288,8 @@ proptest! {
         // The store is whole: a new process reads all of it.
         town.world.crash(alice.client);
         town.catch_up(&alice);
-        prop_assert!(!town.world.saw(alice.client, |event| matches!(event, Event::Warning(Warning::CorruptRecord { .. }))));
+        let corrupt = |event: &Event| matches!(event, Event::Warning(Warning::CorruptRecord { .. }));
+        prop_assert!(!town.world.saw(alice.client, corrupt), "a record does not decode");
         // What the noise made of sessions and lists heals by itself: at the latest the second message comes through.
         let _ = town.world.submit(alice.client, town::message(&bob.pn, "healing"));
         let _ = town.world.submit(bob.client, town::message(&alice.pn, "healing"));
