@@ -111,7 +111,8 @@ fn start() -> Life {
     static START: OnceLock<Life> = OnceLock::new();
     let make = || {
         let mut model = Model::new(ServerConfig { seed: [5; 32], ..ServerConfig::default() });
-        let accounts = [1, 2, 3].map(|n| model.server.add_account(&format!("1555000000{n}"), &format!("20000000000{n}")));
+        let accounts =
+            [1, 2, 3].map(|n| model.server.add_account(&format!("1555000000{n}"), &format!("20000000000{n}")));
         for account in accounts {
             let config = model.config();
             let actor = model.add_client(config);
@@ -293,7 +294,10 @@ fn everything_that_goes_wrong() {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(48);
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
     let seed = std::env::var("RANDOM_SEED").ok().and_then(|text| text.parse::<u8>().ok());
-    let rng = proptest::test_runner::TestRng::from_seed(proptest::test_runner::RngAlgorithm::ChaCha, &[seed.unwrap_or(1); 32]);
+    let rng = proptest::test_runner::TestRng::from_seed(
+        proptest::test_runner::RngAlgorithm::ChaCha,
+        &[seed.unwrap_or(1); 32],
+    );
     let mut runner = TestRunner::new_with_rng(config, rng);
     let (mut lives, mut messages, mut arrived) = (0usize, 0usize, 0usize);
     let limited = seed.is_none() && std::env::var_os("PROPTEST_CASES").is_none();
