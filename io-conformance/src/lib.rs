@@ -1,7 +1,7 @@
 //! One test suite for both drivers.
 //!
 //! The scenarios of [`account`](scenarios::account) run the real engine against the simulated WhatsApp. All others put a [`Script`](script::Script) in the engine's place, so that a driver can be made to do anything,
-//! and a scripted [peer](peer) at the other end of real sockets on loopback. Everything is bounded in time.
+//! and a scripted [peer] at the other end of real sockets on loopback. Everything is bounded in time.
 //!
 //! A driver's tests implement [`DriverUnderTest`] and call [`conformance_tests!`].
 
@@ -103,7 +103,8 @@ macro_rules! conformance_tests {
         $crate::conformance_tests!(@ $driver;
             websocket: echoes_in_order, takes_huge_messages, boundaries_may_be_anywhere, answers_pings_ignores_texts,
                 reports_the_close_code, reports_a_broken_connection, sends_everything_before_closing,
-                opening_can_be_given_up, survives_a_peer_that_does_not_read;
+                opening_can_be_given_up, survives_a_peer_that_does_not_read,
+                hears_the_last_words;
             network: reports_refusal, reports_the_http_status, refuses_plain_text_elsewhere, checks_certificates,
                 goes_through_an_http_proxy, goes_through_a_socks_proxy, tells_bad_proxy_logins;
             flow: a_full_engine_is_not_fed, a_slow_consumer_stops_the_socket_only,

@@ -71,6 +71,11 @@ fn live(tape: &Tape, merge: usize, cut: impl Fn(&[Bytes]) -> Vec<Bytes>) -> Life
 fn same(tape: &Tape, what: &str, expected: &Life, found: &Life) {
     let differs = expected.outputs.iter().zip(&found.outputs).position(|(a, b)| a != b);
     if let Some(at) = differs {
+        let brief = |outputs: &[Output]| {
+            let brief = outputs.iter().skip(at.saturating_sub(3)).take(9);
+            brief.map(|output| format!("{output:?}").chars().take(90).collect::<String>()).collect::<Vec<_>>()
+        };
+        println!("expected {:#?}\nfound {:#?}", brief(&expected.outputs), brief(&found.outputs));
         panic!(
             "{}, {what}: output {at} is\n{:?}\ninstead of\n{:?}",
             tape.name, found.outputs[at], expected.outputs[at]
