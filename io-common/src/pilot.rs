@@ -46,6 +46,8 @@ pub struct Pilot {
     unflushed: bool,
     /// An output that waits until they have been written.
     held: Option<Output>,
+    /// What the engine was last told of our reading.
+    paused: bool,
 }
 
 /// A command without an answer yet.
@@ -101,6 +103,7 @@ impl Pilot {
             events,
             unflushed: false,
             held: None,
+            paused: false,
         })
     }
 
@@ -203,6 +206,11 @@ impl Pilot {
                         answer(completion.result.map_err(Error::Failed));
                     }
                 }
+                // The engine must know why it hears nothing.
+                Output::Idle { .. } if self.paused == self.consumer_keeps_up() => {
+                    self.paused = !self.paused;
+                    self.input(Input::Reading { paused: self.paused });
+                }
                 Output::Idle { until, reason } => {
                     self.unflushed = false;
                     tracing::trace!(?until, reason, "idle");
@@ -225,8 +233,11 @@ impl Pilot {
     /// socket brings. See [`events`](crate::events).
     #[must_use]
     pub fn wants_bytes(&self) -> bool {
-        let consumer = if self.at_server > 0 { !self.events.is_flooded() } else { !self.events.is_behind() };
-        consumer && self.machine.appetite() == Appetite::Hungry
+        self.consumer_keeps_up() && self.machine.appetite() == Appetite::Hungry
+    }
+
+    fn consumer_keeps_up(&self) -> bool {
+        if self.at_server > 0 { !self.events.is_flooded() } else { !self.events.is_behind() }
     }
 
     /// Whether the engine was shut down and all is answered.
