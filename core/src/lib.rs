@@ -160,7 +160,8 @@
 //! What the loop relies on, and what it must keep to:
 //!
 //! * **Outputs are carried out in their order**, and drained to the end even when the consumer is slow: it is the socket
-//!   that rests, while [`Engine::appetite`] is [`Full`](engine::Appetite::Full).
+//!   that rests, while [`Engine::appetite`] is [`Full`](engine::Appetite::Full), or because the consumer is behind, which
+//!   [`Input::Reading`] tells the engine.
 //! * **Commits are never reordered.** They may be pipelined and merged; a later `Load` must see the earlier ones. Nothing
 //!   that depends on a commit comes out before it was acknowledged, so there is no order to get wrong between storage and
 //!   network. If one fails, say `CommitFailed` and apply no later one that the engine made before it was told.
