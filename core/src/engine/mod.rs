@@ -33,7 +33,7 @@ use self::timers::Timer;
 use crate::config::Config;
 use crate::error::{DropCause, EndReason, Failure, Misuse};
 use crate::event::{self, Event, Warning};
-use crate::flows::connect::Connect;
+use crate::flows::connect::{Connect, Frame};
 use crate::flows::keepalive::Keepalive;
 use crate::flows::login::Login;
 use crate::flows::logout::LogoutFlow;
@@ -216,8 +216,10 @@ impl Engine {
     /// Takes every whole frame. Each is dealt with, and its transaction closed, before the next is looked at: how the bytes
     /// were cut into inputs makes no difference to anything.
     fn read(&mut self) {
-        while let Some(stanza) = self.connect.next_stanza(&mut self.cx) {
-            self.route(stanza);
+        while let Some(frame) = self.connect.next_frame(&mut self.cx) {
+            if let Frame::Stanza(stanza) = frame {
+                self.route(stanza);
+            }
             self.work();
             self.close_transaction();
         }
