@@ -291,7 +291,7 @@ impl Life {
 #[test]
 fn everything_that_goes_wrong() {
     let began = Instant::now();
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(48);
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(240);
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
     let seed = std::env::var("RANDOM_SEED").ok().and_then(|text| text.parse::<u8>().ok());
     let rng = proptest::test_runner::TestRng::from_seed(
