@@ -19,7 +19,7 @@ fn batch(i: u64) -> Batch {
         (Namespace::Link, "counters".to_owned()),
     ];
     let op = |(namespace, key): (_, String)| (RecordKey { namespace, key: key.into() }, Op::Put(value.clone()));
-    Batch { ops: keys.into_iter().map(op).collect() }
+    Batch { ops: keys.into_iter().map(op).collect(), ..Batch::default() }
 }
 
 fn report(what: &str, commits: u64, began: Instant, mut times: Vec<Duration>) {

@@ -24,7 +24,7 @@ pub enum Fault {
     },
     /// It fails, and yet was carried out: the answer got lost. What a crash right after a commit looks like.
     AnswerLost,
-    /// It fails, and the first half of the batch was applied. No sound store does this; it shows what a caller makes of
+    /// It fails, and the first half of the batch was applied, after its clear if it has one. No sound store does this; it shows what a caller makes of
     /// one that does. As [`Refused`](Self::Refused) for reads.
     Torn,
     /// It succeeds, after this long (wall time, in the calling thread).
@@ -42,7 +42,7 @@ pub enum Fault {
 /// store.on_commit(2, Fault::Refused { retryable: true });
 /// let profile: Profile = "bot".parse()?;
 /// let key = RecordKey { namespace: Namespace::Link, key: "k".into() };
-/// let put = |value: &'static str| Batch { ops: vec![(key.clone(), Op::Put(value.into()))] };
+/// let put = |value: &'static str| Batch { ops: vec![(key.clone(), Op::Put(value.into()))], ..Batch::default() };
 /// store.commit(&profile, &put("first"))?;
 /// assert!(store.commit(&profile, &put("second")).unwrap_err().retryable);
 /// assert_eq!(store.get(&profile, &[key.clone()])?, [Some("first".into())]);
@@ -180,7 +180,7 @@ impl<S: Store> Store for FaultyStore<S> {
             Some(Fault::Refused { retryable }) => Err(planned(retryable)),
             Some(Fault::AnswerLost) => self.inner.commit(profile, batch).and(Err(planned(true))),
             Some(Fault::Torn) => {
-                let half = Batch { ops: batch.ops[..batch.ops.len() / 2].to_vec() };
+                let half = Batch { clear: batch.clear, ops: batch.ops[..batch.ops.len() / 2].to_vec() };
                 self.inner.commit(profile, &half).and(Err(planned(true)))
             }
         }

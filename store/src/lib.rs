@@ -23,7 +23,7 @@
 //! let profile: Profile = "alice".parse()?;
 //! let _lease = store.acquire(&profile)?; // nobody else works on this profile meanwhile
 //! let key = RecordKey { namespace: Namespace::Link, key: "routing".into() };
-//! store.commit(&profile, &Batch { ops: vec![(key.clone(), Op::Put("x".into()))] })?;
+//! store.commit(&profile, &Batch { ops: vec![(key.clone(), Op::Put("x".into()))], ..Batch::default() })?;
 //! assert_eq!(store.get(&profile, &[key])?, [Some("x".into())]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

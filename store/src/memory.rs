@@ -126,6 +126,9 @@ impl Store for MemoryStore {
         check_keys(batch)?;
         let mut profiles = lock(&self.profiles);
         let records = profiles.entry(profile.clone()).or_default();
+        if batch.clear {
+            records.clear();
+        }
         for (key, op) in &batch.ops {
             match op {
                 Op::Put(value) => records.insert(key.clone(), value.clone()),
@@ -156,7 +159,7 @@ mod tests {
     fn snapshots_and_forks_do_not_move() {
         let profile = Profile::new("p").unwrap();
         let key = RecordKey { namespace: Namespace::Account, key: "a".into() };
-        let put = |value: &'static str| Batch { ops: vec![(key.clone(), Op::Put(value.into()))] };
+        let put = |value: &'static str| Batch { ops: vec![(key.clone(), Op::Put(value.into()))], ..Batch::default() };
         let store = MemoryStore::new();
         store.commit(&profile, &put("1")).unwrap();
         let (snapshot, fork) = (store.snapshot(), store.fork());

@@ -124,10 +124,13 @@ impl Store for Sloppy {
     fn commit(&self, profile: &Profile, batch: &Batch) -> Result<(), StorageError> {
         let ops: Vec<_> = batch.ops.iter().map(|(key, op)| (self.bend(key), op.clone())).collect();
         if self.mistake != Mistake::OneByOne {
-            return self.inner.commit(profile, &Batch { ops });
+            return self.inner.commit(profile, &Batch { clear: batch.clear, ops });
+        }
+        if batch.clear {
+            self.inner.clear(profile)?;
         }
         for op in ops {
-            self.inner.commit(profile, &Batch { ops: vec![op] })?;
+            self.inner.commit(profile, &Batch { ops: vec![op], ..Batch::default() })?;
             std::thread::sleep(std::time::Duration::from_micros(if batch.ops.len() < 10 { 200 } else { 0 }));
         }
         Ok(())

@@ -21,7 +21,7 @@ fn key(text: &str) -> RecordKey {
 }
 
 fn put(text: &str, value: &str) -> Batch {
-    Batch { ops: vec![(key(text), Op::Put(Bytes::copy_from_slice(value.as_bytes())))] }
+    Batch { ops: vec![(key(text), Op::Put(Bytes::copy_from_slice(value.as_bytes())))], ..Batch::default() }
 }
 
 fn get(store: &FileStore, name: &str, text: &str) -> Option<Bytes> {
@@ -257,7 +257,7 @@ fn the_default_root_and_the_environment() {
 
 #[derive(Clone, Debug)]
 enum Action {
-    Commit(u8, Vec<(u8, Option<u16>)>),
+    Commit(u8, bool, Vec<(u8, Option<u16>)>),
     Clear(u8),
     /// Close properly and open again.
     Reopen,
@@ -270,7 +270,7 @@ enum Action {
 fn action() -> impl Strategy<Value = Action> {
     let change = (0..12u8, proptest::option::weighted(0.75, any::<u16>()));
     prop_oneof![
-        8 => (0..3u8, proptest::collection::vec(change, 0..6)).prop_map(|(profile, ops)| Action::Commit(profile, ops)),
+        8 => (0..3u8, proptest::bool::weighted(0.1), proptest::collection::vec(change, 0..6)).prop_map(|(profile, clear, ops)| Action::Commit(profile, clear, ops)),
         1 => (0..3u8).prop_map(Action::Clear),
         1 => Just(Action::Reopen),
         1 => Just(Action::Crash),
@@ -294,12 +294,15 @@ proptest! {
         for action in actions {
             let open = store.as_ref().unwrap();
             match action {
-                Action::Commit(who, changes) => {
+                Action::Commit(who, clear, changes) => {
                     let who = &profiles[usize::from(who)];
                     let changes: BTreeMap<_, _> = changes.into_iter().map(|(i, value)| (key(text(i)), value)).collect();
                     let value = |value: Option<u16>| value.map(|value| Bytes::from(value.to_string()));
                     let ops = changes.iter().map(|(key, new)| (key.clone(), value(*new).map_or(Op::Delete, Op::Put)));
-                    open.commit(who, &Batch { ops: ops.collect() }).unwrap();
+                    open.commit(who, &Batch { clear, ops: ops.collect() }).unwrap();
+                    if clear {
+                        model.retain(|(profile, _), _| profile != who);
+                    }
                     for (key, new) in changes {
                         match value(new) {
                             Some(value) => model.insert((who.clone(), key), value),

@@ -7,16 +7,17 @@ use amarula_core::store::{Namespace, RecordKey};
 
 use super::{Suite, batch, commit, get, get_one, profile, put, range, said, same, session};
 
-const KEYS: [&str; 4] = ["a", "b", "c", "d"];
+pub(super) const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 
-/// One thread writes the same value under all keys, again and again, while others look at them with `look`.
-fn watch_writer(
+/// One thread writes the same value under all keys with `write`, again and again, while others look at them with `look`.
+pub(super) fn watch_writer(
     suite: &Suite<'_>,
     name: &str,
+    write: impl Fn(&dyn crate::Store, &crate::Profile, u32) -> Result<(), String>,
     look: impl Fn(&dyn crate::Store, &crate::Profile) -> Result<Vec<bytes::Bytes>, String> + Sync,
 ) -> Result<(), String> {
     let (store, profile) = suite.fresh(name)?;
-    let write = |i: u32| commit(&store, &profile, KEYS.map(|key| put(session(key), i.to_string())));
+    let write = |i| write(&*store, &profile, i);
     write(0)?;
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -41,14 +42,18 @@ fn watch_writer(
     })
 }
 
+fn write_all(store: &dyn crate::Store, profile: &crate::Profile, i: u32) -> Result<(), String> {
+    commit(store, profile, KEYS.map(|key| put(session(key), i.to_string())))
+}
+
 pub(super) fn atomic_to_readers(suite: &Suite<'_>) -> Result<(), String> {
-    watch_writer(suite, "atomic reads", |store, profile| {
+    watch_writer(suite, "atomic reads", write_all, |store, profile| {
         get(store, profile, &KEYS.map(session)).map(|values| values.into_iter().flatten().collect())
     })
 }
 
 pub(super) fn atomic_to_ranges(suite: &Suite<'_>) -> Result<(), String> {
-    watch_writer(suite, "atomic ranges", |store, profile| {
+    watch_writer(suite, "atomic ranges", write_all, |store, profile| {
         let found = store.range(profile, Namespace::Session, None, 9).map_err(said("range"))?;
         Ok(found.into_iter().map(|(_, value)| value).collect())
     })

@@ -14,6 +14,7 @@
 //! needs tests of its own.
 
 mod basic;
+mod clearing;
 mod concurrent;
 mod isolation;
 mod odd;
@@ -63,6 +64,10 @@ const CHECKS: &[(&str, Check)] = &[
     ("everything is there after a restart", basic::restart),
     ("clear removes one profile, for good, and is repeatable", basic::clear),
     ("a cleared profile can be used again", basic::use_after_clear),
+    ("a batch that clears removes everything, and its changes stay", clearing::alone_and_with_changes),
+    ("batches that clear keep their place in a group", clearing::in_a_group),
+    ("a batch that clears leaves other profiles and the lease alone", clearing::others),
+    ("readers never see half of a commit that clears", clearing::atomic),
     ("profiles are listed, in order, until cleared", basic::list_profiles),
     ("a group is applied in order and answered in order", basic::group),
     ("after a failed batch of a group, later ones of its profile fail, others do not", basic::group_failure),
@@ -165,7 +170,7 @@ fn delete(key: RecordKey) -> (RecordKey, Op) {
 fn batch(ops: impl IntoIterator<Item = (RecordKey, Op)>) -> Batch {
     let mut ops: Vec<_> = ops.into_iter().collect();
     ops.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Batch { ops }
+    Batch { ops, ..Batch::default() }
 }
 
 fn commit(store: &dyn Store, profile: &Profile, ops: impl IntoIterator<Item = (RecordKey, Op)>) -> Result<(), String> {

@@ -1,10 +1,12 @@
 //! Moving changes from the log into record files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use amarula_core::engine::StorageError;
+use amarula_core::store::{Namespace, RecordKey};
+use bytes::Bytes;
 
 use super::errors::failed;
 use super::names;
@@ -18,6 +20,10 @@ const TOGETHER: usize = 128;
 /// written and synced under a temporary name first, so that an older value is never lost.
 pub(crate) fn write_records(files: &Files, changes: &Overlay) -> Result<(), StorageError> {
     let mut touched = BTreeSet::new();
+    let (cleared, changes) = (changes.cleared, &changes.changes);
+    if cleared {
+        remove_others(files, changes, &mut touched)?;
+    }
     for key in changes.keys() {
         if touched.insert(key.namespace) {
             let folder = files.folder(key.namespace);
@@ -36,7 +42,39 @@ pub(crate) fn write_records(files: &Files, changes: &Overlay) -> Result<(), Stor
     files.fs.sync_dir(&files.dir).map_err(|error| failed("sync", &files.dir, &error))
 }
 
-type ChangeRef<'a> = (&'a amarula_core::store::RecordKey, &'a Option<bytes::Bytes>);
+/// Removes every record that these changes do not write.
+fn remove_others(
+    files: &Files,
+    changes: &BTreeMap<RecordKey, Option<Bytes>>,
+    touched: &mut BTreeSet<Namespace>,
+) -> Result<(), StorageError> {
+    let mut keep: BTreeSet<(Namespace, String)> = BTreeSet::new();
+    for (key, value) in changes {
+        if value.is_some() {
+            keep.insert((key.namespace, names::encode(&key.key)));
+        }
+    }
+    let list = |path: &Path| files.fs.list(path).map_err(|error| failed("list", path, &error));
+    for folder in list(&files.dir)?.into_iter().filter(|entry| entry.is_dir) {
+        let path = files.dir.join(&folder.name);
+        let Some(namespace) = Namespace::from_name(&folder.name) else {
+            files.fs.remove_dir_all(&path).map_err(|error| failed("remove", &path, &error))?;
+            continue;
+        };
+        // Synced also if nothing is found: an attempt that failed may have removed it, and not durably.
+        touched.insert(namespace);
+        for entry in list(&path)? {
+            let place = (namespace, entry.name);
+            if !keep.contains(&place) {
+                let path = path.join(&place.1);
+                remove(files, &path).map_err(|error| failed("remove", &path, &error))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+type ChangeRef<'a> = (&'a RecordKey, &'a Option<Bytes>);
 
 fn write_some(files: &Files, changes: &[ChangeRef<'_>]) -> Result<(), StorageError> {
     let mut handles = Vec::with_capacity(changes.len());

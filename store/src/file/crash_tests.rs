@@ -33,6 +33,9 @@ fn op(namespace: Namespace, key: &str, value: Option<&str>) -> (RecordKey, Op) {
 }
 
 fn apply(contents: &mut Contents, profile: &Profile, batch: &Batch) {
+    if batch.clear {
+        contents.retain(|(name, _), _| name != profile);
+    }
     for (key, op) in &batch.ops {
         let place = (profile.clone(), key.clone());
         match op {
@@ -122,7 +125,7 @@ fn check(fs: &SimFs, crash: Crash, options: FileOptions, allowed: &[Contents], p
     let store = open(&later, options).unwrap();
     assert_eq!(contents(&store, profiles), found, "{what}, {crash:?}, then power loss");
     // And the store works.
-    let batch = Batch { ops: vec![op(Namespace::Link, "after", Some("x"))] };
+    let batch = Batch { ops: vec![op(Namespace::Link, "after", Some("x"))], ..Batch::default() };
     store.commit(&profiles[0], &batch).unwrap();
     drop(store);
     let store = open(&later, options).unwrap();
@@ -168,7 +171,7 @@ fn explore(history: &[Step], options: FileOptions, seeds: u64) -> u64 {
 
 fn simple() -> Vec<Step> {
     let (alice, bob) = (profile("alice"), profile("bob"));
-    let one = |profile: &Profile, ops| Step::Commit(vec![(profile.clone(), Batch { ops })]);
+    let one = |profile: &Profile, ops| Step::Commit(vec![(profile.clone(), Batch { ops, ..Batch::default() })]);
     vec![
         one(&alice, vec![op(Namespace::Account, "", Some("a1"))]),
         one(&alice, vec![op(Namespace::Account, "", Some("a2")), op(Namespace::Session, "s", Some("s1"))]),
@@ -183,7 +186,7 @@ fn simple() -> Vec<Step> {
 
 fn groups_and_clear() -> Vec<Step> {
     let (alice, bob) = (profile("alice"), profile("bob"));
-    let batch = |ops| Batch { ops };
+    let batch = |ops| Batch { ops, ..Batch::default() };
     let long = "K".repeat(255);
     vec![
         Step::Commit(vec![
@@ -200,6 +203,32 @@ fn groups_and_clear() -> Vec<Step> {
     ]
 }
 
+/// Logouts: a clear alone, with changes, between other batches of a group, of a profile that is not there.
+fn batches_that_clear() -> Vec<Step> {
+    let (alice, bob) = (profile("alice"), profile("bob"));
+    let put = |key: &str, value: &str| op(Namespace::Session, key, Some(value));
+    let batch = |clear, ops| Batch { clear, ops };
+    let one = |profile: &Profile, clear, ops| Step::Commit(vec![(profile.clone(), batch(clear, ops))]);
+    vec![
+        one(&bob, true, vec![]),
+        one(&alice, false, vec![put("a", "1"), put("b", "1"), op(Namespace::Account, "", Some("1"))]),
+        Step::Reopen,
+        one(&alice, false, vec![put("b", "2"), put("c", "2")]),
+        one(&alice, true, vec![put("c", "3"), op(Namespace::Inbox, "i", None)]),
+        Step::Commit(vec![
+            (alice.clone(), batch(false, vec![put("d", "4")])),
+            (bob.clone(), batch(false, vec![put("a", "4")])),
+            (alice.clone(), batch(true, vec![put("e", "5")])),
+            (alice.clone(), batch(false, vec![op(Namespace::Account, "", Some("6"))])),
+        ]),
+        one(&alice, true, vec![]),
+        Step::Reopen,
+        one(&alice, false, vec![put("a", "7")]),
+        Step::Clear(alice.clone()),
+        one(&alice, true, vec![put("a", "8")]),
+    ]
+}
+
 /// Many small commits over few keys, so that logs are ended and moved often.
 fn churn(mut seed: u64, steps: usize) -> Vec<Step> {
     let names = [profile("alice"), profile("bob")];
@@ -210,14 +239,15 @@ fn churn(mut seed: u64, steps: usize) -> Vec<Step> {
             history.push(if below(3) == 0 { Step::Clear(names[below(2)].clone()) } else { Step::Reopen });
             continue;
         }
+        let clear = below(6) == 0;
         let mut ops = BTreeMap::new();
-        for _ in 0..1 + below(3) {
+        for _ in 0..usize::from(!clear) + below(3) {
             let namespace = [Namespace::Session, Namespace::Identity][below(2)];
             let (key, value) = (["a", "B", "c/d"][below(3)], format!("{i}"));
             let (key, op) = op(namespace, key, (below(4) > 0).then_some(value.as_str()));
             ops.insert(key, op);
         }
-        history.push(Step::Commit(vec![(names[below(2)].clone(), Batch { ops: ops.into_iter().collect() })]));
+        history.push(Step::Commit(vec![(names[below(2)].clone(), Batch { clear, ops: ops.into_iter().collect() })]));
     }
     history
 }
@@ -264,6 +294,13 @@ fn dies_anywhere_around_groups_and_clears() {
 }
 
 #[test]
+fn dies_anywhere_around_batches_that_clear() {
+    for bytes in [1, 150, 1 << 20] {
+        explore(&batches_that_clear(), options(bytes), 12);
+    }
+}
+
+#[test]
 fn dies_anywhere_in_a_churn() {
     for seed in 0..6 {
         explore(&churn(seed, 14), options([1, 100, 300][usize::try_from(seed % 3).unwrap()]), 4);
@@ -272,7 +309,12 @@ fn dies_anywhere_in_a_churn() {
 
 #[test]
 fn dies_again_while_recovering() {
-    let history = simple();
+    for history in [simple(), batches_that_clear()] {
+        die_again_while_recovering(&history);
+    }
+}
+
+fn die_again_while_recovering(history: &[Step]) {
     let profiles = [profile("alice"), profile("bob")];
     let options = options(200);
     for die_at in 0..80 {
@@ -280,7 +322,7 @@ fn dies_again_while_recovering() {
         let mut store = open(&fs, options);
         let mut allowed = vec![Contents::new()];
         fs.die_in(die_at);
-        for step in &history {
+        for step in history {
             let all = outcomes(allowed.last().unwrap(), step);
             if run(&fs, options, &mut store, step) != Some(true) {
                 allowed = all;

@@ -29,7 +29,15 @@ fn alice() -> Profile {
 fn commit(changes: &[(&str, Option<&'static str>)]) -> Step {
     let op = |value: Option<&'static str>| value.map_or(Op::Delete, |value| Op::Put(value.into()));
     let key = |key: &str| RecordKey { namespace: Namespace::Session, key: key.into() };
-    Step::Commit(Batch { ops: changes.iter().map(|(text, value)| (key(text), op(*value))).collect() })
+    Step::Commit(Batch {
+        ops: changes.iter().map(|(text, value)| (key(text), op(*value))).collect(),
+        ..Batch::default()
+    })
+}
+
+fn clearing(changes: &[(&str, Option<&'static str>)]) -> Step {
+    let Step::Commit(batch) = commit(changes) else { unreachable!() };
+    Step::Commit(Batch { clear: true, ..batch })
 }
 
 fn history() -> Vec<Step> {
@@ -42,6 +50,11 @@ fn history() -> Vec<Step> {
         Step::Clear,
         commit(&[("b", Some("5")), ("c", Some("5"))]),
         commit(&[("b", Some("6")), ("c", Some("6"))]),
+        clearing(&[("c", Some("7"))]),
+        commit(&[("a", Some("8"))]),
+        clearing(&[]),
+        Step::Reopen,
+        commit(&[("b", Some("9"))]),
     ]
 }
 
@@ -49,6 +62,9 @@ fn after(before: &Contents, step: &Step) -> Contents {
     let mut contents = before.clone();
     match step {
         Step::Commit(batch) => {
+            if batch.clear {
+                contents.clear();
+            }
             for (key, op) in &batch.ops {
                 match op {
                     Op::Put(value) => contents.insert(key.clone(), value.clone()),
@@ -158,7 +174,7 @@ fn a_full_disk_is_said_in_words_and_costs_nothing() {
     let fs = SimFs::new();
     let store = open(&fs, 1 << 20).unwrap();
     let key = RecordKey { namespace: Namespace::Session, key: "a".into() };
-    let put = |value: &'static str| Batch { ops: vec![(key.clone(), Op::Put(value.into()))] };
+    let put = |value: &'static str| Batch { ops: vec![(key.clone(), Op::Put(value.into()))], ..Batch::default() };
     store.commit(&alice(), &put("1")).unwrap();
     fs.fail_in(0, ErrorKind::StorageFull, true);
     let error = store.commit(&alice(), &put("2")).unwrap_err();

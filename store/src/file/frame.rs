@@ -11,7 +11,8 @@
 //! | 4 | zero |
 //! | … | the body: the changes of one commit or of several that went together |
 //!
-//! A change is a namespace number (1), 1 for put or 0 for delete (1), key length (2), value length (4), key, value.
+//! A change is a namespace number (1), 1 for put or 0 for delete (1), key length (2), value length (4), key, value. One
+//! of kind 2, with everything else zero, removes all records of the profile.
 //! Numbers are little-endian. What follows the last frame is zeros, or what a crash left of a frame.
 
 use std::ops::Range;
@@ -27,9 +28,13 @@ pub(crate) const FILE_HEADER: &[u8; 8] = b"AMLG\x01\0\0\0";
 const MAGIC: &[u8; 4] = b"AMFR";
 const HEADER: usize = 24;
 const ALIGN: usize = 8;
+const CLEAR: u8 = 2;
 
 /// Appends a batch to a body.
 pub(crate) fn put_batch(body: &mut Vec<u8>, batch: &Batch) -> Result<(), StorageError> {
+    if batch.clear {
+        body.extend_from_slice(&[0, CLEAR, 0, 0, 0, 0, 0, 0]);
+    }
     for (key, op) in &batch.ops {
         let (kind, value): (u8, &[u8]) = match op {
             Op::Put(value) => (1, value),
@@ -50,8 +55,14 @@ pub(crate) fn put_batch(body: &mut Vec<u8>, batch: &Batch) -> Result<(), Storage
     }
 }
 
-/// One change as stored; `None` deletes.
-pub(crate) type Change = (RecordKey, Option<Bytes>);
+/// One change as stored.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Removes all records.
+    Clear,
+    /// Writes a record; `None` deletes it.
+    Set(RecordKey, Option<Bytes>),
+}
 
 /// Reads a body that passed its checksum.
 pub(crate) fn changes(mut body: &[u8]) -> Result<Vec<Change>, StorageError> {
@@ -68,6 +79,9 @@ pub(crate) fn changes(mut body: &[u8]) -> Result<Vec<Change>, StorageError> {
 
 fn change(body: &[u8]) -> Option<(Change, &[u8])> {
     let (header, rest) = body.split_at_checked(8)?;
+    if header == [0, CLEAR, 0, 0, 0, 0, 0, 0] {
+        return Some((Change::Clear, rest));
+    }
     let namespace = Namespace::from_number(header[0])?;
     let (key, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes([header[2], header[3]])))?;
     let value_len = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
@@ -77,7 +91,8 @@ fn change(body: &[u8]) -> Option<(Change, &[u8])> {
         1 => Some(Bytes::copy_from_slice(value)),
         _ => return None,
     };
-    Some(((RecordKey { namespace, key: core::str::from_utf8(key).ok()?.into() }, value), rest))
+    let key = RecordKey { namespace, key: core::str::from_utf8(key).ok()?.into() };
+    Some((Change::Set(key, value), rest))
 }
 
 /// What a frame's checksum is bound to, beside its contents: a frame of another log is not a frame of this one.
@@ -216,6 +231,7 @@ mod tests {
     fn changes_survive_the_round() {
         let key = |namespace, key: &str| RecordKey { namespace, key: key.into() };
         let batch = Batch {
+            clear: true,
             ops: vec![
                 (key(Namespace::Account, ""), Op::Put(Bytes::new())),
                 (key(Namespace::Session, "é/"), Op::Put("v".into())),
@@ -224,10 +240,14 @@ mod tests {
         };
         let mut body = Vec::new();
         put_batch(&mut body, &batch).unwrap();
-        let back: Vec<_> =
-            changes(&body).unwrap().into_iter().map(|(key, value)| (key, value.map_or(Op::Delete, Op::Put))).collect();
-        assert_eq!(back, batch.ops);
-        body[0] = 200;
-        assert!(!changes(&body).unwrap_err().retryable);
+        let back = changes(&body).unwrap();
+        assert!(back[0] == Change::Clear);
+        let set = |change| match change {
+            Change::Set(key, value) => Some((key, value.map_or(Op::Delete, Op::Put))),
+            Change::Clear => None,
+        };
+        assert_eq!(back.into_iter().skip(1).map(set).collect::<Option<Vec<_>>>().unwrap(), batch.ops);
+        body[8] = 200;
+        assert!(!changes(&body).err().unwrap().retryable);
     }
 }

@@ -246,6 +246,12 @@ impl Shared {
         Ok(Arc::clone(place.insert(slot)))
     }
 
+    /// Whether this process knows that the profile was cleared.
+    fn is_cleared(&self, profile: &Profile) -> bool {
+        let place = lock(&self.slots).get(profile).cloned();
+        place.is_some_and(|place| lock(&place).as_ref().is_some_and(|slot| slot.is_cleared()))
+    }
+
     fn close(&self, profile: &Profile) {
         let Some(place) = lock(&self.slots).get(profile).cloned() else { return };
         // Held meanwhile: who wants to open it again waits for the lock to be free.
@@ -346,6 +352,7 @@ impl Store for FileStore {
         let mut profiles = Vec::new();
         for entry in fs.list(root).map_err(|error| failed("list", root, &error))? {
             if let (true, Ok(profile)) = (entry.is_dir, Profile::new(&entry.name))
+                && !self.shared.is_cleared(&profile)
                 && has_records(fs, &root.join(&entry.name))?
             {
                 profiles.push(profile);

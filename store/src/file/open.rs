@@ -31,6 +31,15 @@ pub(crate) fn exists(fs: &dyn Fs, dir: &Path) -> Result<bool, StorageError> {
     }
 }
 
+/// Makes durable that a profile's folder is there: a [`clear`](crate::Store::clear) that failed may have renamed it to
+/// and fro, and a crash must not undo half of that once somebody saw what is in it.
+pub(crate) fn pin(fs: &dyn Fs, root: &Path, dir: &Path) -> Result<(), StorageError> {
+    if exists(fs, dir)? {
+        fs.sync_dir(root).map_err(|error| failed("sync", root, &error))?;
+    }
+    Ok(())
+}
+
 /// Removes what an interrupted [`clear`](crate::Store::clear) left; first it makes sure that the clear is durable.
 pub(crate) fn sweep(fs: &dyn Fs, root: &Path, trash: &Path) -> Result<(), StorageError> {
     if exists(fs, trash)? {

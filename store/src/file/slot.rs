@@ -77,6 +77,7 @@ impl Slot {
     ) -> Result<Self, StorageError> {
         let trash = root.join(format!(".trash-{}", files.profile));
         open::sweep(&*files.fs, &root, &trash)?;
+        open::pin(&*files.fs, &root, &files.dir)?;
         let described = open::check_description(&files)?;
         let mut recovered = open::recover(&files)?;
         recovered.view.frozen = Arc::new(take(&mut recovered.view.active));
@@ -140,6 +141,11 @@ impl Slot {
         self.readable()?.range(&self.files, namespace, after, limit)
     }
 
+    /// Whether it holds nothing because of a clear, although its files may not show that yet.
+    pub(crate) fn is_cleared(&self) -> bool {
+        read(&self.view).empty
+    }
+
     /// Commits these batches, in order. Whichever thread gets the writer first carries out what all of them queued, in
     /// one frame with one sync; the others find their answers.
     pub(crate) fn commit(self: &Arc<Self>, batches: &[&Batch]) -> Vec<Result<(), StorageError>> {
@@ -193,6 +199,10 @@ impl Slot {
                 Ok(()) => {
                     let mut view = write(&self.view);
                     group.iter().for_each(|waiting| view.apply(&waiting.batch));
+                    if group.iter().any(|waiting| waiting.batch.clear) {
+                        // Somebody wants it gone: not only when the log is long.
+                        writer.checkpoint_at = 0;
+                    }
                 }
                 Err(error) => failure = Some(error.clone()),
             }

@@ -19,8 +19,30 @@ use crate::Profile;
 use crate::corruption::{Damaged, Reporter};
 use crate::sync::lock;
 
-/// Changes that are in a log and not in record files; `None` is a deletion.
-pub(crate) type Overlay = BTreeMap<RecordKey, Option<Bytes>>;
+/// Changes that are in a log and not in record files.
+#[derive(Default)]
+pub(crate) struct Overlay {
+    /// All records from before are gone: whatever is below this does not show.
+    pub(crate) cleared: bool,
+    /// `None` is a deletion.
+    pub(crate) changes: BTreeMap<RecordKey, Option<Bytes>>,
+}
+
+impl Overlay {
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.cleared && self.changes.is_empty()
+    }
+
+    fn clear(&mut self) {
+        self.cleared = true;
+        self.changes.clear();
+    }
+
+    /// The value, or that there is none; `None` if what is below decides.
+    fn get(&self, key: &RecordKey) -> Option<Option<Bytes>> {
+        self.changes.get(key).cloned().or_else(|| self.cleared.then_some(None))
+    }
+}
 
 /// The record files of one profile.
 pub(crate) struct Files {
@@ -92,6 +114,8 @@ pub(crate) struct View {
     pub(crate) active: Overlay,
     /// What is being moved into record files.
     pub(crate) frozen: Arc<Overlay>,
+    /// It was cleared, and nothing was written since: there is no record, whatever files there still are.
+    pub(crate) empty: bool,
     /// Reads are refused: the profile is closed, or its files are in doubt.
     pub(crate) ended: Option<StorageError>,
     /// Keys with a file, of the namespace that was listed last: scans come in pages.
@@ -100,18 +124,34 @@ pub(crate) struct View {
 
 impl View {
     pub(crate) fn apply(&mut self, batch: &Batch) {
+        if batch.clear {
+            self.active.clear();
+            self.empty = true;
+        }
+        self.empty &= !batch.ops.iter().any(|(_, op)| matches!(op, Op::Put(_)));
         for (key, op) in &batch.ops {
             // A copy: the caller's value may be a piece of something large.
             let value = match op {
                 Op::Put(value) => Some(Bytes::copy_from_slice(value)),
                 Op::Delete => None,
             };
-            self.active.insert(key.clone(), value);
+            self.active.changes.insert(key.clone(), value);
         }
     }
 
     pub(crate) fn replay(&mut self, changes: Vec<Change>) {
-        self.active.extend(changes);
+        for change in changes {
+            match change {
+                Change::Clear => {
+                    self.active.clear();
+                    self.empty = true;
+                }
+                Change::Set(key, value) => {
+                    self.empty &= value.is_none();
+                    self.active.changes.insert(key, value);
+                }
+            }
+        }
     }
 
     /// The frozen changes are in the files.
@@ -122,7 +162,7 @@ impl View {
 
     pub(crate) fn get(&self, files: &Files, key: &RecordKey) -> Result<Option<Bytes>, StorageError> {
         match self.active.get(key).or_else(|| self.frozen.get(key)) {
-            Some(value) => Ok(value.clone()),
+            Some(value) => Ok(value),
             None => files.read(key),
         }
     }
@@ -139,7 +179,10 @@ impl View {
         if limit == 0 {
             return Ok(found);
         }
-        let listed = self.list(files, namespace)?;
+        // Only what is above the newest clear shows.
+        let frozen_shows = !self.active.cleared;
+        let files_show = frozen_shows && !self.frozen.cleared;
+        let listed = if files_show { self.list(files, namespace)? } else { Arc::default() };
         let start = match after {
             Some(after) => Bound::Excluded(RecordKey { namespace, key: after.into() }),
             None => Bound::Included(RecordKey { namespace, key: "".into() }),
@@ -149,11 +192,12 @@ impl View {
             _ => 0,
         };
         let within = |overlay: &Overlay| -> Vec<RecordKey> {
-            let range = overlay.range((start.clone(), Bound::Unbounded));
+            let range = overlay.changes.range((start.clone(), Bound::Unbounded));
             // Every key of an overlay may be a deletion, so `limit` does not bound how many are looked at.
             range.map(|(key, _)| key).take_while(|key| key.namespace == namespace).cloned().collect()
         };
-        let (active, frozen) = (within(&self.active), within(&self.frozen));
+        let active = within(&self.active);
+        let frozen = if frozen_shows { within(&self.frozen) } else { Vec::new() };
         let mut sources = [listed[from..].iter().peekable(), active.iter().peekable(), frozen.iter().peekable()];
         while found.len() < limit {
             let Some(key) = sources.iter_mut().filter_map(|source| source.peek().copied()).min() else { break };
