@@ -16,6 +16,7 @@ mod pair;
 mod problem;
 mod profiles;
 mod qr;
+mod replay;
 mod rpc;
 mod send;
 mod session;
@@ -47,6 +48,7 @@ fn main() -> std::process::ExitCode {
         What::Profiles => profiles::run(&options.common, &output),
         What::Logout(args) => logout::run(&options.common, args, &output),
         What::Rpc(args) => rpc::run(&options.common, args),
+        What::Replay(args) => replay::run(args, &output),
         What::Demo(args) => demo::run(&options.common, args, &output),
     };
     match result {

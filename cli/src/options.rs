@@ -92,6 +92,8 @@ pub(crate) enum What {
     Logout(LogoutArgs),
     /// Serve JSON-RPC 2.0 on stdin and stdout, one object a line. See docs/rpc.md.
     Rpc(RpcArgs),
+    /// Run a recorded session again and compare everything the engine does with what it did.
+    Replay(ReplayArgs),
     /// Two accounts pair and talk on a simulated WhatsApp inside this program. Nothing leaves the machine.
     Demo(DemoArgs),
 }
@@ -159,6 +161,13 @@ pub(crate) struct RpcArgs {
     /// At the end of stdin: how long requests under way may take before everything is shut down.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// What --record wrote.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
 
 #[derive(Debug, Args)]

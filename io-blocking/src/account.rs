@@ -184,6 +184,7 @@ impl Account {
                         self.lost(conn, &lost);
                     }
                 }
+                Act::Flush => self.flush(),
                 Act::Close(conn) => {
                     if let Some(conn) = self.forget(conn) {
                         self.close(conn);
@@ -191,6 +192,15 @@ impl Account {
                 }
                 Act::Http(id, request) => self.http(id, request),
                 Act::Sleep(until) => return until,
+            }
+        }
+    }
+
+    /// Writes as far as it goes. An error is found again by the next exchange.
+    fn flush(&mut self) {
+        for (_, conn) in &mut self.conns {
+            if let Conn::Open(socket) = conn {
+                let _ = socket.flush();
             }
         }
     }

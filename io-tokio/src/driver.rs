@@ -84,7 +84,7 @@ impl Driver {
     /// Drives until the engine has finished or nobody holds the client any more. The profile is free when this ends.
     pub(crate) async fn run(mut self) {
         loop {
-            let until = self.carry_out();
+            let until = poll_fn(|cx| Poll::Ready(self.carry_out(cx))).await;
             if self.pilot.is_finished() {
                 break;
             }
@@ -106,7 +106,7 @@ impl Driver {
     }
 
     /// Drains the engine. Returns when to wake up.
-    fn carry_out(&mut self) -> Option<Instant> {
+    fn carry_out(&mut self, cx: &mut Context<'_>) -> Option<Instant> {
         loop {
             match self.pilot.next_act() {
                 Act::Open(conn, endpoint) => self.open(conn, endpoint),
@@ -114,6 +114,11 @@ impl Driver {
                     if let Some((_, Conn::Open(socket))) = self.conns.iter_mut().find(|(id, _)| *id == conn)
                         && let Err(lost) = socket.send(frame)
                     {
+                        self.lost(conn, &lost);
+                    }
+                }
+                Act::Flush => {
+                    if let Poll::Ready(Wake::Received(conn, Err(lost))) = self.poll_send(cx) {
                         self.lost(conn, &lost);
                     }
                 }

@@ -58,6 +58,10 @@ impl Server {
         if let Some((code, backoff)) = self.faults.iq_errors.remove(&namespace) {
             return self.iq_error(conn, iq, code, backoff);
         }
+        if let Some(children) = self.faults.iq_results.remove(&namespace) {
+            let result = Node::new("iq").attr("from", Jid::server()).attr("type", "result").attr("id", iq.text("id"));
+            return self.send(conn, &result.children(children));
+        }
         let set = iq.text("type") == "set";
         let device = self.conns.get(&conn).and_then(Conn::device);
         match (namespace.as_str(), device) {
@@ -187,12 +191,12 @@ impl Server {
 
     fn blocklist(&mut self, conn: ConnId, key: DeviceKey, iq: &Node) {
         let Some(account) = self.accounts.get_mut(&key.0) else { return };
-        if iq.text("type") == "set" {
-            if let Some(item) = iq.find("item").and_then(|item| Some((item.text("action"), item.jid("jid")?))) {
-                account.blocklist.retain(|jid| *jid != item.1);
-                if item.0 == "block" {
-                    account.blocklist.push(item.1);
-                }
+        if iq.text("type") == "set"
+            && let Some(item) = iq.find("item").and_then(|item| Some((item.text("action"), item.jid("jid")?)))
+        {
+            account.blocklist.retain(|jid| *jid != item.1);
+            if item.0 == "block" {
+                account.blocklist.push(item.1);
             }
         }
         let items = account.blocklist.iter().map(|jid| Node::new("item").attr("jid", jid)).collect::<Vec<_>>();
