@@ -155,9 +155,10 @@ impl Chat {
                 self.expected.insert((*body).to_owned(), *from);
                 let to = Actor(1 - from.0);
                 let arrived = |chat: &Self| {
-                    let phones = chat.accounts.iter().all(|account| {
-                        chat.model.server.phone(*account).texts().iter().any(|text| text == body)
-                    });
+                    let phones = chat
+                        .accounts
+                        .iter()
+                        .all(|account| chat.model.server.phone(*account).texts().iter().any(|text| text == body));
                     phones && (!chat.online[to.0] || chat.has(to, body))
                 };
                 if !arrived(self) {
@@ -276,7 +277,8 @@ impl Chat {
         use std::fmt::Write as _;
         let mut out = String::new();
         for (index, client) in self.model.clients.iter().enumerate() {
-            let _ = writeln!(out, "client {index}: {} open tickets, idle {}", client.open_tickets(), client.disk.is_idle());
+            let _ =
+                writeln!(out, "client {index}: {} open tickets, idle {}", client.open_tickets(), client.disk.is_idle());
             for delivery in client.events.iter().rev().take(25).rev() {
                 let _ = writeln!(out, "  {:?} {:?}", delivery.id, delivery.event);
             }

@@ -122,11 +122,16 @@ pub(crate) fn hostile() -> Tape {
     let strange = [
         Node::new("message"),
         Node::new("message").attr("from", "nobody").attr("id", "x").child(Node::new("enc")),
-        Node::new("message").attr("from", "15550000002@s.whatsapp.net").attr("id", "y").attr("t", 1u8).child(
-            Node::new("enc").attr("v", "2").attr("type", "pkmsg").bytes(vec![0x33, 1, 2, 3]),
-        ),
+        Node::new("message")
+            .attr("from", "15550000002@s.whatsapp.net")
+            .attr("id", "y")
+            .attr("t", 1u8)
+            .child(Node::new("enc").attr("v", "2").attr("type", "pkmsg").bytes(vec![0x33, 1, 2, 3])),
         Node::new("receipt").attr("type", "retry"),
-        Node::new("notification").attr("type", "account_sync").attr("from", "15550000001@s.whatsapp.net").attr("id", "1"),
+        Node::new("notification")
+            .attr("type", "account_sync")
+            .attr("from", "15550000001@s.whatsapp.net")
+            .attr("id", "1"),
         Node::new("ib").child(Node::new("offline").attr("count", "many")),
         Node::new("iq").attr("type", "result").attr("id", "never asked"),
         Node::new("surprise").attr("id", "2").attr("from", "s.whatsapp.net"),

@@ -90,12 +90,13 @@ fn browser() -> impl Strategy<Value = Browser> {
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
-    (any::<[usize; 5]>(), duration(), duration()).prop_map(|(n, command_timeout, ack_timeout)| Limits {
+    (any::<[usize; 6]>(), duration(), duration()).prop_map(|(n, command_timeout, ack_timeout)| Limits {
         cache_bytes: n[0],
         open_commands: n[1],
         inbound_queue: n[2],
         gated_outputs: n[3],
         inbound_bytes: n[4],
+        unconfirmed: n[5],
         command_timeout,
         ack_timeout,
     })

@@ -74,6 +74,8 @@ struct LimitsRow {
     command_timeout: Option<DurationRow>,
     #[prost(message, optional, tag = "7")]
     ack_timeout: Option<DurationRow>,
+    #[prost(uint64, optional, tag = "8")]
+    unconfirmed: Option<u64>,
 }
 
 impl ConfigRow {
@@ -149,6 +151,7 @@ impl LimitsRow {
             inbound_queue,
             gated_outputs,
             inbound_bytes,
+            unconfirmed,
             command_timeout,
             ack_timeout,
         } = *limits;
@@ -158,6 +161,7 @@ impl LimitsRow {
             inbound_queue: Some(inbound_queue as u64),
             gated_outputs: Some(gated_outputs as u64),
             inbound_bytes: Some(inbound_bytes as u64),
+            unconfirmed: Some(unconfirmed as u64),
             command_timeout: Some(command_timeout.into()),
             ack_timeout: Some(ack_timeout.into()),
         }
@@ -173,6 +177,7 @@ impl LimitsRow {
             inbound_queue: count_or(self.inbound_queue, default.inbound_queue),
             gated_outputs: count_or(self.gated_outputs, default.gated_outputs),
             inbound_bytes: count_or(self.inbound_bytes, default.inbound_bytes),
+            unconfirmed: count_or(self.unconfirmed, default.unconfirmed),
             command_timeout: duration_or(self.command_timeout, default.command_timeout)?,
             ack_timeout: duration_or(self.ack_timeout, default.ack_timeout)?,
         })

@@ -302,6 +302,7 @@ fn hidden(delivery: &Delivery) -> Vec<u8> {
         Event::Pairing(Pairing::Paired { .. } | Pairing::Failed(_))
         | Event::Connection(_)
         | Event::Undecryptable(_)
+        | Event::SendFinished { .. }
         | Event::Receipt(_)
         | Event::Presence(_)
         | Event::ChatState(_)
