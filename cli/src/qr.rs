@@ -9,7 +9,7 @@ use qrcode::{EcLevel, QrCode};
 /// `None` if the text is too long for any code.
 pub(crate) fn render(text: &str) -> Option<String> {
     let code = QrCode::with_error_correction_level(text, EcLevel::L).ok()?;
-    Some(code.render::<Dense1x2>().build())
+    Some(code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build())
 }
 
 #[cfg(test)]
@@ -21,6 +21,8 @@ mod tests {
         let code = super::render(&text).expect("short enough");
         assert!(code.lines().count() <= 36, "{} lines", code.lines().count());
         assert!(code.lines().all(|line| line.chars().count() <= 72));
+        // The quiet zone is drawn.
+        assert!(code.starts_with('█'), "{code}");
         assert!(super::render(&"x".repeat(5000)).is_none());
     }
 }

@@ -65,6 +65,7 @@ fn replay(path: &Path) -> Result<ReplaySummary> {
             });
         }
     }
-    let replay = replay.ok_or_else(|| Problem::new(Exit::Refused, "damaged", "this is no recording, or an empty one"))?;
+    let replay =
+        replay.ok_or_else(|| Problem::new(Exit::Refused, "damaged", "this is no recording, or an empty one"))?;
     Ok(ReplaySummary { torn: reader.torn(), ..replay.summary() })
 }

@@ -72,7 +72,7 @@ impl Reader {
     }
 
     pub(crate) fn maybe_addresses(&mut self, name: &str) -> Result<Vec<Address>, Error> {
-        if !self.left.get(name).is_some_and(|value| !value.is_null()) {
+        if self.left.get(name).is_none_or(Value::is_null) {
             self.left.remove(name);
             return Ok(Vec::new());
         }
