@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) fn run(common: &Common, args: &DemoArgs, output: &Output) -> Result<()> {
     let seed: [u8; 32] = std::array::from_fn(|at| u8::try_from(at).unwrap_or_default());
-    let server = LoopbackServer::start(ServerConfig { seed, ..ServerConfig::default() })
+    let server = LoopbackServer::start(ServerConfig { seed, trace: true, ..ServerConfig::default() })
         .map_err(|error| Problem::new(Exit::Other, "system", format!("no server on loopback: {error}")))?;
     let folder = tempfile::tempdir()
         .map_err(|error| Problem::new(Exit::Storage, "storage", format!("no temporary folder: {error}")))?;

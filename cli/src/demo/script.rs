@@ -3,6 +3,7 @@
 use amarula_core::engine::command::{ChatState, Presence};
 use amarula_core::event::{Event, ReceiptKind};
 use amarula_core::message::Message;
+use amarula_sim::codec::Read as _;
 use amarula_sim::server::faults::DeliveryFault;
 
 use super::person::Person;
@@ -37,7 +38,6 @@ fn pair(stage: &Stage<'_>, person: &mut Person<'_>, show: bool) -> Result<()> {
     if show {
         stage.show_qr(&qr)?;
     }
-    // The phone is slower than the client that has just put the code on the screen, and so is its user.
     let account = person.account;
     let device = scan(stage, account, &qr)?;
     stage.tell(&person.phone_name(), &format!("scans it: device {device}"))?;
@@ -46,8 +46,11 @@ fn pair(stage: &Stage<'_>, person: &mut Person<'_>, show: bool) -> Result<()> {
 }
 
 fn scan(stage: &Stage<'_>, account: amarula_sim::AccountId, qr: &str) -> Result<u16> {
-    // The answer to the server's QR material is still on its way when the code shows up.
-    std::thread::sleep(std::time::Duration::from_millis(50));
+    stage.wait("the answer to the server's QR material", |server| {
+        let unpaired = server.connections().find(|(conn, _)| !server.refs(*conn).is_empty()).map(|(conn, _)| conn)?;
+        let mut said = server.trace().iter().filter(|said| said.conn == unpaired && said.from_client);
+        said.find(|said| said.node.tag == "iq" && said.node.text("type") == "result").map(|_| ())
+    })?;
     stage.act(|server, now| server.scan_qr(now, account, qr)).map_err(|error| failed(&error.to_string()))
 }
 
