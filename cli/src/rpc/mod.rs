@@ -14,6 +14,7 @@ mod writer;
 use std::io::{self, BufRead, Read as _};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
 
 use crate::client::Client;
 use crate::interrupt;
@@ -26,6 +27,9 @@ use writer::Writer;
 
 /// Longest line taken, in bytes.
 const LINE_LIMIT: u64 = 32 << 20;
+
+/// How long the last lines may take when nobody seems to read.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Why it ends.
 pub(crate) enum End {
@@ -52,10 +56,9 @@ pub(crate) fn run(common: &Common, args: &RpcArgs) -> Result<()> {
         lanes.wait_idle(args.timeout);
     }
     service.client().shutdown()?;
-    if matches!(end, End::Input) {
-        // What the shutdown has answered is written too.
-        lanes.wait_idle(std::time::Duration::from_secs(5));
-    }
+    // What the shutdown has answered and caused is written too, if somebody reads.
+    lanes.wait_idle(LAST_WORDS);
+    service.wait_events(LAST_WORDS);
     match end {
         End::Input | End::Asked => Ok(()),
         End::Interrupt => Err(Problem::interrupted()),

@@ -1,7 +1,8 @@
 //! What stands behind the methods: the client, its events, and the answers to requests.
 
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use amarula_core::event::Event;
 use serde_json::{Value, json};
@@ -27,8 +28,8 @@ pub(crate) struct Service {
 struct State {
     /// The last event of the connection, without its name.
     connection: Value,
-    /// Somebody writes events already.
-    pumping: bool,
+    /// Somebody writes events already; this ends when it does.
+    pump: Option<Receiver<()>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -38,7 +39,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Service {
     pub(crate) fn new(client: Client, common: &Common, writer: Arc<Writer>, end: Sender<End>) -> Self {
-        let state = State { connection: json!({"state": "idle"}), pumping: false };
+        let state = State { connection: json!({"state": "idle"}), pump: None };
         Self { client, common: common.clone(), writer, end: Mutex::new(end), state: Arc::new(Mutex::new(state)) }
     }
 
@@ -59,12 +60,25 @@ impl Service {
     pub(crate) fn connect(&self) -> Result<(), Error> {
         let stream = self.client.connect()?;
         let mut state = lock(&self.state);
-        if !state.pumping {
+        if state.pump.is_none() {
             let (writer, for_pump) = (Arc::clone(&self.writer), Arc::clone(&self.state));
-            spawn("amarula-events", move || pump(stream, &writer, &for_pump)).map_err(Error::from)?;
-            state.pumping = true;
+            let (alive, ended) = mpsc::channel();
+            spawn("amarula-events", move || {
+                pump(stream, &writer, &for_pump);
+                drop(alive);
+            })?;
+            state.pump = Some(ended);
         }
         Ok(())
+    }
+
+    /// After a shutdown: waits until the last event is written, or so long.
+    pub(crate) fn wait_events(&self, most: Duration) {
+        let pump = lock(&self.state).pump.take();
+        if let Some(pump) = pump {
+            // Nothing is ever sent: it ends with the thread.
+            let _ = pump.recv_timeout(most);
+        }
     }
 
     /// Takes one line. Returns when its requests are under way.

@@ -1,5 +1,5 @@
 //! The real program against a simulated server in this process.
-#![allow(dead_code, reason = "not every test uses all of it")]
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "a part of each test, and not every test uses all of it")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
