@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::VecDeque;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -10,76 +11,98 @@ use support::{ALICE, BOB, Program, Stage, bare};
 
 both_drivers! { a_whole_life, end_of_input, comes_again, in_order, interrupted, }
 
-/// Calls a method and returns its answer; events meanwhile are dropped.
-#[track_caller]
-fn ask(program: &mut Program, method: &str, params: Value) -> Value {
-    let id = json!(format!("{method} {params}"));
-    program.write(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string());
-    let answer = program.expect(|line| line["id"] == id);
-    assert_eq!(answer["jsonrpc"], "2.0");
-    answer
+/// A running `amarula rpc`, and the events that came while an answer was waited for.
+struct Rpc {
+    program: Program,
+    events: VecDeque<Value>,
 }
 
-#[track_caller]
-fn result(program: &mut Program, method: &str, params: Value) -> Value {
-    let answer = ask(program, method, params);
-    assert!(answer.get("error").is_none(), "{method}: {answer}");
-    answer["result"].clone()
-}
+impl Rpc {
+    fn start(stage: &Stage, args: &[&str]) -> Self {
+        Self { program: stage.start(&[&["rpc"], args].concat()), events: VecDeque::new() }
+    }
 
-#[track_caller]
-fn error(program: &mut Program, method: &str, params: Value) -> (i64, String) {
-    let answer = ask(program, method, params);
-    let error = &answer["error"];
-    assert!(error["message"].is_string() && answer.get("result").is_none(), "{answer}");
-    (error["code"].as_i64().expect("a code"), error["data"]["kind"].as_str().unwrap_or_default().to_owned())
-}
+    /// Calls a method and returns its answer.
+    #[track_caller]
+    fn ask(&mut self, method: &str, params: Value) -> Value {
+        let id = json!(format!("{method} {params}"));
+        let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        self.program.write(&request.to_string());
+        loop {
+            let line = self.program.expect(|_| true);
+            assert_eq!(line["jsonrpc"], "2.0");
+            if line["id"] == id {
+                return line;
+            }
+            assert!(line["method"] == "event" && line.get("id").is_none(), "{line}");
+            self.events.push_back(line["params"].clone());
+        }
+    }
 
-/// Waits for an event.
-#[track_caller]
-fn event(program: &mut Program, fits: impl Fn(&Value) -> bool) -> Value {
-    let line = program.expect(|line| line["method"] == "event" && fits(&line["params"]));
-    assert!(line.get("id").is_none());
-    line["params"].clone()
+    #[track_caller]
+    fn result(&mut self, method: &str, params: Value) -> Value {
+        let answer = self.ask(method, params);
+        assert!(answer.get("error").is_none(), "{method}: {answer}");
+        answer["result"].clone()
+    }
+
+    #[track_caller]
+    fn error(&mut self, method: &str, params: Value) -> (i64, String) {
+        let answer = self.ask(method, params);
+        let error = &answer["error"];
+        assert!(error["message"].is_string() && answer.get("result").is_none(), "{answer}");
+        (error["code"].as_i64().expect("a code"), error["data"]["kind"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Waits for an event. Those before it are dropped.
+    #[track_caller]
+    fn event(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
+        while let Some(event) = self.events.pop_front() {
+            if fits(&event) {
+                return event;
+            }
+        }
+        self.program.expect(|line| line["method"] == "event" && fits(&line["params"]))["params"].clone()
+    }
 }
 
 fn a_whole_life(driver: &'static str) {
     let stage = Stage::new(driver);
-    let mut rpc = stage.start(&["rpc", "--push-name", "Alice"]);
-    let state = result(&mut rpc, "state", json!({}));
+    let mut rpc = Rpc::start(&stage, &["--push-name", "Alice"]);
+    let state = rpc.result("state", json!({}));
     assert_eq!((&state["driver"], &state["paired"]), (&driver.into(), &false.into()));
     assert_eq!(state["connection"]["state"], "idle");
-    assert_eq!(error(&mut rpc, "sendText", json!([BOB, "x"])), (-32007, "notStarted".into()));
+    assert_eq!(rpc.error("sendText", json!([BOB, "x"])), (-32007, "notStarted".into()));
 
-    result(&mut rpc, "connect", json!({}));
-    let qr = event(&mut rpc, |event| event["step"] == "qr");
-    assert_eq!(error(&mut rpc, "sendText", json!([BOB, "x"])), (-32003, "notPaired".into()));
-    assert_eq!(error(&mut rpc, "requestPairingCode", json!(["x"])), (-32002, "badPhoneNumber".into()));
+    rpc.result("connect", json!({}));
+    let qr = rpc.event(|event| event["step"] == "qr");
+    assert_eq!(rpc.error("sendText", json!([BOB, "x"])), (-32003, "notPaired".into()));
+    assert_eq!(rpc.error("requestPairingCode", json!(["x"])), (-32002, "badPhoneNumber".into()));
     stage.scan(stage.alice, qr["text"].as_str().expect("a text"));
-    event(&mut rpc, |event| event["step"] == "paired");
-    event(&mut rpc, |event| event["state"] == "caughtUp");
-    let state = result(&mut rpc, "state", json!([]));
+    rpc.event(|event| event["step"] == "paired");
+    rpc.event(|event| event["state"] == "caughtUp");
+    let state = rpc.result("state", json!([]));
     assert_eq!((&state["paired"], &state["connection"]["state"]), (&true.into(), &"caughtUp".into()));
     assert_eq!(state["pn"], format!("{ALICE}:1@s.whatsapp.net"));
-    assert_eq!(error(&mut rpc, "requestPairingCode", json!([ALICE])), (-32004, "alreadyPaired".into()));
+    assert_eq!(rpc.error("requestPairingCode", json!([ALICE])), (-32004, "alreadyPaired".into()));
 
-    let sent = result(&mut rpc, "sendText", json!({"to": BOB, "text": "hello", "id": "3EB0AA", "reference": "r1"}));
+    let sent = rpc.result("sendText", json!({"to": BOB, "text": "hello", "id": "3EB0AA", "reference": "r1"}));
     assert_eq!((sent["id"].as_str(), sent["devices"].as_u64()), (Some("3EB0AA"), Some(2)));
     stage.on_phone(stage.bob, "hello");
     // conversation = "raw"
-    result(&mut rpc, "send", json!({"to": BOB, "message": "CgNyYXc="}));
+    rpc.result("send", json!({"to": BOB, "message": "CgNyYXc="}));
     stage.on_phone(stage.bob, "raw");
-    assert_eq!(error(&mut rpc, "send", json!({"to": BOB, "message": "CgNy"})), (-32002, "badContent".into()));
-    assert_eq!(error(&mut rpc, "sendText", json!({"to": "15550009999", "text": "x"})), (-32004, "noRecipient".into()));
+    assert_eq!(rpc.error("send", json!({"to": BOB, "message": "CgNy"})), (-32002, "badContent".into()));
+    assert_eq!(rpc.error("sendText", json!({"to": "15550009999", "text": "x"})), (-32004, "noRecipient".into()));
 
     let id = stage.phone_says(stage.bob, ALICE, "hi");
-    let message = event(&mut rpc, |event| event["event"] == "message");
+    let message = rpc.event(|event| event["event"] == "message");
     assert_eq!((&message["id"], &message["content"]["body"]), (&id.as_str().into(), &"hi".into()));
-    result(&mut rpc, "confirm", json!({"delivery": message["delivery"]}));
-    result(&mut rpc, "markRead", json!({"chat": message["chat"], "ids": [id]}));
-    result(&mut rpc, "setPresence", json!(["available"]));
-    result(&mut rpc, "subscribePresence", json!({"to": BOB}));
-    result(&mut rpc, "sendChatState", json!({"to": BOB, "state": "composing"}));
+    rpc.result("confirm", json!({"delivery": message["delivery"]}));
+    rpc.result("markRead", json!({"chat": message["chat"], "ids": [id]}));
+    rpc.result("setPresence", json!(["available"]));
+    rpc.result("subscribePresence", json!({"to": BOB}));
+    rpc.result("sendChatState", json!({"to": BOB, "state": "composing"}));
     let seen = stage.server.wait_for(Duration::from_secs(20), |server| {
         let bob = server.phone(stage.bob);
         let read = bob.receipts().iter().any(|receipt| receipt.kind == "read" && receipt.ids.contains(&id));
@@ -87,30 +110,31 @@ fn a_whole_life(driver: &'static str) {
     });
     assert!(seen.is_some(), "Bob's phone saw no receipt or typing");
 
-    result(&mut rpc, "disconnect", json!({}));
-    event(&mut rpc, |event| event["state"] == "ended");
-    assert_eq!(error(&mut rpc, "sendText", json!([BOB, "x"])), (-32007, "notConnected".into()));
-    result(&mut rpc, "connect", json!({}));
-    event(&mut rpc, |event| event["state"] == "caughtUp");
-    result(&mut rpc, "reconnect", json!({}));
-    event(&mut rpc, |event| event["state"] == "caughtUp");
-    result(&mut rpc, "networkChanged", json!({}));
-    assert_eq!(result(&mut rpc, "profiles", json!({})), json!(["default"]));
-    assert_eq!(result(&mut rpc, "logout", json!({})), json!({"confirmed": true}));
-    assert_eq!(result(&mut rpc, "state", json!({}))["paired"], false);
-    assert_eq!(result(&mut rpc, "shutdown", json!({})), Value::Null);
-    rpc.finish().assert(0);
+    rpc.result("disconnect", json!({}));
+    rpc.event(|event| event["state"] == "ended");
+    assert_eq!(rpc.error("sendText", json!([BOB, "x"])), (-32007, "notConnected".into()));
+    rpc.result("connect", json!({}));
+    rpc.event(|event| event["state"] == "caughtUp");
+    rpc.result("reconnect", json!({}));
+    rpc.event(|event| event["state"] == "caughtUp");
+    rpc.result("networkChanged", json!({}));
+    assert_eq!(rpc.result("profiles", json!({})), json!(["default"]));
+    assert_eq!(rpc.result("logout", json!({})), json!({"confirmed": true}));
+    assert_eq!(rpc.result("state", json!({}))["paired"], false);
+    assert_eq!(rpc.result("shutdown", json!({})), Value::Null);
+    rpc.program.finish().assert(0);
     stage.assert_clean();
 }
 
 fn end_of_input(driver: &'static str) {
     let stage = Stage::new(driver);
     stage.pair("default", stage.alice);
-    let mut rpc = stage.start(&["rpc"]);
-    rpc.write(r#"{"jsonrpc":"2.0","method":"connect"}"#);
-    rpc.write(&json!({"jsonrpc": "2.0", "id": 1, "method": "sendText", "params": [BOB, "last words"]}).to_string());
-    rpc.close_stdin();
-    let ended = rpc.finish().assert(0);
+    let mut rpc = Rpc::start(&stage, &[]);
+    rpc.program.write(r#"{"jsonrpc":"2.0","method":"connect"}"#);
+    rpc.program
+        .write(&json!({"jsonrpc": "2.0", "id": 1, "method": "sendText", "params": [BOB, "last words"]}).to_string());
+    rpc.program.close_stdin();
+    let ended = rpc.program.finish().assert(0);
     let lines = ended.json();
     assert!(lines.iter().any(|line| line["id"] == 1 && line["result"]["id"].is_string()), "{lines:#?}");
     assert_eq!(lines.last().expect("events")["params"]["state"], "ended", "{lines:#?}");
@@ -126,57 +150,57 @@ fn comes_again(driver: &'static str) {
     stage.phone_says(stage.bob, ALICE, "one");
     let mut last = Value::Null;
     for confirm in [false, true] {
-        let mut rpc = stage.start(&["rpc"]);
-        result(&mut rpc, "connect", json!({}));
-        let message = event(&mut rpc, |event| event["event"] == "message");
+        let mut rpc = Rpc::start(&stage, &[]);
+        rpc.result("connect", json!({}));
+        let message = rpc.event(|event| event["event"] == "message");
         if confirm {
             assert_eq!(message["delivery"], last);
-            result(&mut rpc, "confirm", json!([message["delivery"]]));
+            rpc.result("confirm", json!([message["delivery"]]));
         }
         last = message["delivery"].clone();
-        rpc.kill();
+        rpc.program.kill();
     }
-    let mut rpc = stage.start(&["rpc"]);
-    result(&mut rpc, "connect", json!({}));
+    let mut rpc = Rpc::start(&stage, &[]);
+    rpc.result("connect", json!({}));
     stage.phone_says(stage.bob, ALICE, "two");
-    assert_eq!(event(&mut rpc, |event| event["event"] == "message")["content"]["body"], "two");
+    assert_eq!(rpc.event(|event| event["event"] == "message")["content"]["body"], "two");
     stage.assert_clean();
 }
 
 fn in_order(driver: &'static str) {
     let stage = Stage::new(driver);
     stage.pair("default", stage.alice);
-    let mut rpc = stage.start(&["rpc"]);
-    result(&mut rpc, "connect", json!({}));
+    let mut rpc = Rpc::start(&stage, &[]);
+    rpc.result("connect", json!({}));
     let request =
         |at: usize| json!({"jsonrpc": "2.0", "id": at, "method": "sendText", "params": [BOB, format!("{at}")]});
     for at in 0..10 {
-        rpc.write(&request(at).to_string());
+        rpc.program.write(&request(at).to_string());
     }
-    rpc.write(&Value::from_iter((10..20).map(request)).to_string());
-    let batch = rpc.expect(Value::is_array);
+    rpc.program.write(&Value::from_iter((10..20).map(request)).to_string());
+    let batch = rpc.program.expect(Value::is_array);
     assert!(batch.as_array().expect("one").iter().all(|answer| answer["result"]["id"].is_string()), "{batch}");
     let texts = stage.server.with_server(|server, _| server.phone(stage.bob).texts());
     assert_eq!(texts, (0..20).map(|at| at.to_string()).collect::<Vec<_>>());
-    rpc.finish().assert(0);
+    rpc.program.finish().assert(0);
     stage.assert_clean();
 }
 
 fn interrupted(driver: &'static str) {
     let stage = Stage::new(driver);
     stage.pair("default", stage.alice);
-    let mut rpc = stage.start(&["rpc"]);
-    result(&mut rpc, "connect", json!({}));
-    event(&mut rpc, |event| event["state"] == "caughtUp");
+    let mut rpc = Rpc::start(&stage, &[]);
+    rpc.result("connect", json!({}));
+    rpc.event(|event| event["state"] == "caughtUp");
     // The profile is held...
-    let mut other = stage.start(&["rpc"]);
-    assert_eq!(error(&mut other, "connect", json!({})), (-32008, "profileInUse".into()));
-    rpc.interrupt();
-    let ended = rpc.finish().assert(130);
+    let mut other = Rpc::start(&stage, &[]);
+    assert_eq!(other.error("connect", json!({})), (-32008, "profileInUse".into()));
+    rpc.program.interrupt();
+    let ended = rpc.program.finish().assert(130);
     assert_eq!(ended.json().last().expect("events")["params"]["state"], "ended");
     // ... until its holder has ended.
-    result(&mut other, "connect", json!({}));
-    other.finish().assert(0);
+    other.result("connect", json!({}));
+    other.program.finish().assert(0);
     stage.assert_clean();
 }
 

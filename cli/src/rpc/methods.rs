@@ -141,19 +141,18 @@ fn options(params: &mut Reader) -> Result<SendOptions, Error> {
 }
 
 impl Call {
-    /// Calls of one lane keep their order.
-    pub(crate) fn lane(&self) -> String {
-        match self {
-            Self::Connect | Self::Disconnect | Self::Reconnect | Self::Logout | Self::Shutdown => {
-                "connection".to_owned()
-            }
+    /// Calls of one lane keep their order. `None`: to be carried out before anything later is begun.
+    pub(crate) fn lane(&self) -> Option<String> {
+        Some(match self {
+            Self::Connect | Self::Disconnect | Self::Reconnect | Self::NetworkChanged => return None,
+            Self::Logout | Self::Shutdown => "connection".to_owned(),
             Self::RequestPairingCode { .. } => "pairing".to_owned(),
             Self::Send { to, .. } | Self::SendChatState { to, .. } => format!("chat {to}"),
             Self::MarkRead { chat, .. } => format!("read {chat}"),
             Self::SetPresence(_) | Self::SubscribePresence(_) => "presence".to_owned(),
             Self::Confirm(_) => "confirm".to_owned(),
-            Self::NetworkChanged | Self::State | Self::Profiles | Self::Methods => "state".to_owned(),
-        }
+            Self::State | Self::Profiles | Self::Methods => "state".to_owned(),
+        })
     }
 
     /// Does it.

@@ -109,9 +109,12 @@ fn invalid(id: &Value, what: &str) -> Value {
     failure(id, &Error::new(INVALID_REQUEST, format!("Invalid Request: {what}")))
 }
 
-/// A good answer.
-pub(crate) fn success(id: &Value, result: &Value) -> Value {
-    json!({"jsonrpc": "2.0", "id": id, "result": result})
+/// An answer.
+pub(crate) fn answer(id: &Value, result: Result<Value, Error>) -> Value {
+    match result {
+        Ok(result) => json!({"jsonrpc": "2.0", "id": id, "result": result}),
+        Err(error) => failure(id, &error),
+    }
 }
 
 /// A bad one.

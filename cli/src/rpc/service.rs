@@ -126,14 +126,15 @@ impl Service {
             Err(error) => return answer(id.map(|id| protocol::failure(&id, &error))),
         };
         let service = Arc::clone(self);
-        let lane = call.lane();
+        let Some(lane) = call.lane() else {
+            // What follows may rely on it, and it takes no time.
+            let result = call.carry_out(self);
+            return answer(id.map(|id| protocol::answer(&id, result)));
+        };
         let job = move || {
             let last = matches!(call, Call::Shutdown);
             let result = call.carry_out(&service);
-            answer(id.map(|id| match result {
-                Ok(result) => protocol::success(&id, &result),
-                Err(error) => protocol::failure(&id, &error),
-            }));
+            answer(id.map(|id| protocol::answer(&id, result)));
             if last {
                 let _ = lock(&service.end).send(End::Asked);
             }

@@ -139,6 +139,7 @@ pub struct Program {
     stdout: Receiver<String>,
     stderr: Receiver<String>,
     seen: Vec<String>,
+    interrupted: bool,
 }
 
 /// What it left behind.
@@ -182,7 +183,7 @@ impl Program {
             let _ = to_stderr.send(text);
         });
         let stdin = child.stdin.take();
-        Self { child, stdin, stdout, stderr, seen: Vec::new() }
+        Self { child, stdin, stdout, stderr, seen: Vec::new(), interrupted: false }
     }
 
     /// The next line of stdout.
@@ -234,7 +235,8 @@ impl Program {
     }
 
     /// Sends SIGINT.
-    pub fn interrupt(&self) {
+    pub fn interrupt(&mut self) {
+        self.interrupted = true;
         let status = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().expect("kill");
         assert!(status.success());
     }
@@ -243,10 +245,12 @@ impl Program {
         let _ = self.child.kill();
     }
 
-    /// Waits for its end.
+    /// Waits for its end, which the end of its stdin brings about unless an interrupt was to.
     #[track_caller]
     pub fn finish(mut self) -> Finished {
-        self.stdin = None;
+        if !self.interrupted {
+            self.stdin = None;
+        }
         let deadline = Instant::now() + PATIENCE;
         let code = loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
