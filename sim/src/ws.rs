@@ -25,6 +25,9 @@ use crate::violation::{Rule, Violation};
 const MAX_CONNECTIONS: usize = 256;
 /// How long a thread may wait before it looks at its queue again.
 const SLICE: Duration = Duration::from_millis(2);
+/// Between the last stanza and the close. Baileys handles stanzas asynchronously: a close that follows at once overtakes
+/// a `<stream:error code=515/>` and it does not come back (close code 428 instead of 515).
+const LINGER: Duration = Duration::from_millis(50);
 
 enum Order {
     Send(Vec<u8>),
@@ -197,6 +200,7 @@ fn serve(shared: &Shared, stream: TcpStream) {
     let Ok(control) = stream.try_clone() else { return };
     let mut origin = false;
     let config = WebSocketConfig::default().max_message_size(Some(1 << 25)).max_frame_size(Some(1 << 25));
+    #[allow(clippy::result_large_err, reason = "tungstenite's callback type")]
     let callback = |request: &Request, response: Response| check_upgrade(request, response, &mut origin);
     let Ok(mut socket) = tungstenite::accept_hdr_with_config(stream, callback, Some(config)) else { return };
     let _ = control.set_read_timeout(Some(SLICE));
@@ -234,6 +238,7 @@ fn talk(shared: &Shared, conn: ConnId, socket: &mut WebSocket<TcpStream>, orders
                     }
                 }
                 Order::Close => {
+                    thread::sleep(LINGER);
                     let _ = socket.close(None);
                     let _ = socket.flush();
                     return;

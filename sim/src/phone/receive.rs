@@ -122,10 +122,10 @@ impl Server {
             }
         };
         // A distribution must be in place before the skmsg behind it is decrypted.
-        if let Ok(message) = ChatMessage::decode(&plain[..]) {
-            if let Some(skdm) = &message.sender_key_distribution {
-                self.phone_sender_key(account, sender, addr, node, from, skdm);
-            }
+        if let Ok(message) = ChatMessage::decode(&plain[..])
+            && let Some(skdm) = &message.sender_key_distribution
+        {
+            self.phone_sender_key(account, sender, addr, node, from, skdm);
         }
         Ok(Some(plain))
     }

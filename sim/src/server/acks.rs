@@ -40,13 +40,19 @@ impl Server {
         let loose = companion.outbox.find_loosely(&class, &id, &to);
         let Some(seq) = companion.outbox.find(&wanted).or(loose) else {
             let again = companion.outbox.answered.contains(&wanted);
-            if !(lenient && class == "message") && !(again && to.is_status()) {
+            let tolerated = (lenient && class == "message") || (again && to.is_status());
+            if !tolerated {
                 let detail = if again { "acks a second time" } else { "acks nothing that was sent" };
                 self.object(Some(conn), None, Rule::Ack, Some(node), detail);
             }
             return;
         };
         let Some(entry) = companion.outbox.finish(seq) else { return };
+        if matches!(entry.node.text("type").as_str(), "devices" | "account_sync")
+            && let Some((about, _)) = entry.node.jid("from").and_then(|from| self.locate(&from))
+        {
+            self.told_of(key, about);
+        }
         for detail in ack_objections(&entry, node, lenient) {
             self.object(Some(conn), None, Rule::Ack, Some(node), detail);
         }

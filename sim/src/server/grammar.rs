@@ -159,7 +159,7 @@ fn attributes(node: &Node, form: &Form, profile: ClientProfile, out: &mut Vec<St
         let tolerated = profile == ClientProfile::Baileys
             && matches!(
                 (form.tag, key.as_str()),
-                ("presence" | "chatstate", "from" | "id") | ("message", "expiration")
+                ("presence" | "chatstate", "from" | "id") | ("message", "expiration") | ("tctoken", "t")
             );
         if !tolerated && !form.required.contains(&key.as_str()) && !form.optional.contains(&key.as_str()) {
             out.push(format!("<{}> has no attribute {key}", node.tag));

@@ -187,12 +187,12 @@ impl Server {
 
     fn blocklist(&mut self, conn: ConnId, key: DeviceKey, iq: &Node) {
         let Some(account) = self.accounts.get_mut(&key.0) else { return };
-        if iq.text("type") == "set" {
-            if let Some(item) = iq.find("item").and_then(|item| Some((item.text("action"), item.jid("jid")?))) {
-                account.blocklist.retain(|jid| *jid != item.1);
-                if item.0 == "block" {
-                    account.blocklist.push(item.1);
-                }
+        if iq.text("type") == "set"
+            && let Some(item) = iq.find("item").and_then(|item| Some((item.text("action"), item.jid("jid")?)))
+        {
+            account.blocklist.retain(|jid| *jid != item.1);
+            if item.0 == "block" {
+                account.blocklist.push(item.1);
             }
         }
         let items = account.blocklist.iter().map(|jid| Node::new("item").attr("jid", jid)).collect::<Vec<_>>();

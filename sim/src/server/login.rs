@@ -67,10 +67,10 @@ impl Server {
             companion.app_push_name.clone_from(&payload.push_name);
         }
         let old = companion.conn.replace(conn);
-        if let (Some(previous), Some(now)) = (previous, payload.lc) {
-            if now < previous {
-                self.object(Some(conn), Some(key), Rule::Payload, None, format!("lc went back: {previous} to {now}"));
-            }
+        if let (Some(previous), Some(now)) = (previous, payload.lc)
+            && now < previous
+        {
+            self.object(Some(conn), Some(key), Rule::Payload, None, format!("lc went back: {previous} to {now}"));
         }
         if let Some(old) = old {
             let replaced = Node::new("stream:error").child(Node::new("conflict").attr("type", "replaced"));

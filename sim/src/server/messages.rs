@@ -25,7 +25,7 @@ impl Server {
         if Self::is_resend(node) {
             return self.resend(conn, key, node);
         }
-        let fingerprint = sha256(&[&write_node(node, false)]);
+        let fingerprint = sha256(&[&write_node(node, false).unwrap_or_default()]);
         if let Some(companion) = self.companion_mut(key) {
             match companion.sent.insert(id, fingerprint) {
                 None => {}

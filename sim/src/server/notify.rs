@@ -87,7 +87,6 @@ impl Server {
             if target == key {
                 continue;
             }
-            self.told_of(target, key.0);
             if target.0 == key.0 {
                 self.announce_own(target);
             } else {

@@ -293,6 +293,7 @@ impl Server {
             told: std::collections::BTreeMap::new(),
             asked_for_prekeys: false,
             app_push_name: None,
+            disturbed: false,
         };
         account.companions.insert(offer.device, companion);
         self.announce_add((offer.account, offer.device));
