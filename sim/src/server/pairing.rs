@@ -260,6 +260,7 @@ impl Server {
         if identity.number("key-index") != Some(u64::from(offer.key_index)) {
             self.object(Some(conn), None, Rule::Pairing, Some(node), "key-index is not the signed one");
         }
+        let profile = self.profile_on(conn);
         let Some(account) = self.accounts.get_mut(&offer.account) else { return };
         let private = account.phone.endpoint.identity().private.clone();
         let full = match adv::check_answer(&private, &material.identity, &offer.signed, identity.data()) {
@@ -291,6 +292,7 @@ impl Server {
             resend_asked: std::collections::BTreeMap::new(),
             retries: std::collections::BTreeMap::new(),
             told: std::collections::BTreeMap::new(),
+            profile,
             asked_for_prekeys: false,
             app_push_name: None,
             disturbed: false,
