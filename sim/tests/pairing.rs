@@ -122,6 +122,19 @@ fn in_every_split() {
     }
 }
 
+/// The same outputs, byte for byte, however the stream is cut.
+#[test]
+fn splits_are_invisible() {
+    let run = |split| {
+        let (mut world, client, account) = world(3);
+        world.net.split = split;
+        world.pair(client, account);
+        world.fingerprint()
+    };
+    let whole = run(Split::Whole);
+    assert_eq!([run(Split::Every(1)), run(Split::Every(13)), run(Split::At(3))], [whole; 3]);
+}
+
 #[test]
 fn same_seed_same_outputs() {
     let run = |seed| {
@@ -294,6 +307,62 @@ fn storage_failure_at_every_commit() {
         assert_eq!(world.server.account(account).unwrap().companions[&device].one_time.len(), 812, "commit {at}");
         world.assert_clean();
     }
+}
+
+/// The connection breaks at any moment of pairing and first login: in the end the device is linked and works.
+#[test]
+fn connection_lost_at_every_moment() {
+    for at in (1_000..2_000).step_by(9) {
+        let (mut world, client, account) = world(13);
+        world.store_mut(client).delay = 15;
+        connect(&mut world, client);
+        let start = world.now();
+        world.scan(client, account).unwrap();
+        world.run_for(at - world.now().since(start));
+        world.break_connection(client);
+        for _ in 0..3 {
+            world.run_for(20_000);
+            if ended(&world, client).is_some() {
+                // The phone never saw our answer.
+                assert_eq!(failure(&world, client), Some(PairingError::RemovedAtLogin), "{at}");
+                let _ = world.take_events(client);
+                let _ = world.submit(client, Connect).unwrap();
+            } else if !is_paired(&world, client) && world.qr(client).is_some() {
+                let _ = world.scan(client, account);
+            }
+        }
+        assert!(world.is_open(client), "{at}");
+        world.run_for(120_000);
+        let companions = &world.server.account(account).unwrap().companions;
+        assert_eq!(companions.values().last().unwrap().one_time.len(), 812, "{at}");
+        world.assert_clean();
+    }
+}
+
+/// What the server sees is durable before it sees it.
+#[test]
+fn nothing_leaves_before_it_is_durable() {
+    let (mut world, client, account) = world(14);
+    world.store_mut(client).delay = 40;
+    let _ = world.submit(client, Connect).unwrap();
+    let mut scanned = false;
+    for _ in 0..20_000 {
+        world.run_for(1);
+        if !scanned && world.qr(client).is_some() {
+            scanned = true;
+            world.scan(client, account).unwrap();
+        }
+        let store = world.store(client);
+        if let Some(companion) = world.server.account(account).unwrap().companions.get(&1) {
+            assert!(store.get(Namespace::Identity, "900001@lid").is_some());
+            assert!(companion.one_time.keys().all(|id| store.get(Namespace::PreKey, &id.to_string()).is_some()));
+        }
+        if is_paired(&world, client) {
+            assert!(world.store(client).get(Namespace::Identity, "900001@lid").is_some());
+        }
+    }
+    assert!(world.is_open(client));
+    world.assert_clean();
 }
 
 // ---- phone code --------------------------------------------------------------------------------------------------

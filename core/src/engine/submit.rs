@@ -56,7 +56,9 @@ impl Engine {
             return Err(RejectReason::ShutDown);
         }
         let limit = self.cx.config.limits.open_commands;
-        if self.cx.tickets.len() >= limit && !matches!(request, Request::Shutdown(_) | Request::Disconnect(_)) {
+        if self.cx.tickets.len().max(self.runner.len()) >= limit
+            && !matches!(request, Request::Shutdown(_) | Request::Disconnect(_))
+        {
             return Err(RejectReason::Busy { limit });
         }
         let paired = || if self.cx.me().is_some() { Ok(()) } else { Err(RejectReason::NotPaired) };
@@ -130,6 +132,9 @@ impl Engine {
             Request::Confirm(Confirm { delivery }) => {
                 cx.cache.delete::<InboxEntry>(&delivery);
                 cx.gate.confirmed(delivery);
+                if !self.session.is_open() {
+                    cx.confirmed.insert(delivery);
+                }
                 cx.done(ticket, Ok(Reply::Unit));
             }
         }

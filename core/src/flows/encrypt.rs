@@ -9,7 +9,7 @@ use super::query::{Finding, Query};
 use crate::adv::{self, AdvError};
 use crate::crypto::PublicKey;
 use crate::engine::cx::Cx;
-use crate::engine::runner::Facts;
+use crate::engine::runner::{Facts, Stop};
 use crate::event::Warning;
 use crate::query::bundle::DeviceBundle;
 use crate::signal::{self, Ciphertext, CiphertextKind, LocalIdentity, SessionRecord, SignalError};
@@ -33,8 +33,8 @@ impl Target {
     /// device cannot be reached.
     ///
     /// # Errors
-    /// [`Gap`] while facts are missing.
-    pub(crate) fn find(facts: &Facts<'_>, wire: Jid, canonical: Jid) -> Result<Option<Self>, Gap> {
+    /// [`Stop::Gap`] while facts are missing; a failure if the server could not be asked at all.
+    pub(crate) fn find(facts: &Facts<'_>, wire: Jid, canonical: Jid) -> Result<Option<Self>, Stop> {
         want_account_key(&facts.view, &canonical)?;
         let place = SessionPlace::find(&facts.view, canonical)?;
         if place.ready {
@@ -42,7 +42,10 @@ impl Target {
         }
         Ok(match facts.ask(&Query::Bundle(place.canonical.clone()))? {
             Finding::Bundle(bundle) => Some(Self { wire, place, bundle: Some((**bundle).clone()) }),
-            Finding::Recorded | Finding::Refused(_) | Finding::NoAnswer => None,
+            finding => match finding.failure() {
+                Some(failure) => return Err(failure.into()),
+                None => None,
+            },
         })
     }
 

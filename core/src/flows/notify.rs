@@ -6,6 +6,7 @@ use super::prekeys::Prekeys;
 use super::receipts;
 use crate::engine::cx::Cx;
 use crate::event::Event;
+use crate::query::usync::device_jid;
 use crate::store::records::{DeviceList, Identity, Session};
 use crate::store::{Gap, View};
 use crate::wire::{Jid, NodeRef, Server};
@@ -47,6 +48,9 @@ pub(crate) fn plan(cx: &Cx, view: &View<'_>, node: NodeRef<'_>) -> Result<Plan, 
             view.want::<Session>([&account, &from]);
             view.get::<Identity>(&account)?;
             view.get::<Identity>(&from)?;
+            if let Some(lid) = node.jid("lid") {
+                view.get::<Identity>(&lid)?;
+            }
             view.get::<DeviceList>(&account)?;
             Plan::NewIdentity(account)
         }
@@ -119,6 +123,12 @@ fn new_identity(cx: &mut Cx, account: &Jid, node: NodeRef<'_>) {
         known |= cx.cache.get::<Identity>(&name).is_some();
         cx.cache.delete::<Session>(&name);
         cx.cache.delete::<Identity>(&name);
+    }
+    // Its companions were linked to the old registration.
+    if let Some(list) = cx.cache.get::<DeviceList>(account).cloned() {
+        for device in list.devices.iter().filter(|device| device.id != 0) {
+            cx.cache.delete::<Session>(&device_jid(account, device.id, device.hosted));
+        }
     }
     cx.cache.delete::<DeviceList>(account);
     if known {

@@ -8,6 +8,7 @@ use crate::adv::KeyIndexList;
 use crate::engine::cx::Cx;
 use crate::engine::iq::{Iq, IqAnswer};
 use crate::engine::{limits, runner};
+use crate::error::Failure;
 use crate::event::{Event, Warning};
 use crate::query::bundle::{self, DeviceBundle};
 use crate::query::usync::{self, UserDevices};
@@ -30,10 +31,32 @@ pub(crate) enum Finding {
     Recorded,
     /// A bundle.
     Bundle(alloc::boxed::Box<DeviceBundle>),
-    /// The server has no answer, or refused (its number).
+    /// The server has nothing of this account or device (its number).
     Refused(u32),
+    /// The server refused the whole question, for now.
+    Busy {
+        /// Its number.
+        code: u32,
+        /// Its words.
+        text: Str,
+        /// Seconds to wait.
+        backoff: Option<u32>,
+    },
     /// No answer came in time.
     NoAnswer,
+}
+
+impl Finding {
+    /// What a send that needs this fact must answer, if the fact is not that there is nothing.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        match self {
+            Self::Recorded | Self::Bundle(_) | Self::Refused(_) => None,
+            Self::Busy { code, text, backoff } => {
+                Some(Failure::Refused { code: *code, text: text.clone(), backoff: *backoff })
+            }
+            Self::NoAnswer => Some(Failure::Timeout),
+        }
+    }
 }
 
 /// Sends the questions, in as few stanzas as the batch limit allows.
@@ -62,7 +85,11 @@ pub(crate) fn answered(cx: &mut Cx, queries: Vec<Query>, answer: IqAnswer<'_>) -
     let iq = match answer {
         IqAnswer::Result(iq) => iq,
         IqAnswer::Error(error) => {
-            return queries.into_iter().map(|query| (query, Finding::Refused(error.code))).collect();
+            let finding = match error.code {
+                404 | 406 => Finding::Refused(error.code),
+                code => Finding::Busy { code, text: error.text.clone(), backoff: error.backoff },
+            };
+            return queries.into_iter().map(|query| (query, finding.clone())).collect();
         }
         IqAnswer::Timeout | IqAnswer::Disconnected => {
             return queries.into_iter().map(|query| (query, Finding::NoAnswer)).collect();

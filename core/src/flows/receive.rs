@@ -13,8 +13,10 @@ use super::{encrypt, receipts, retry};
 use crate::adv::AdvError;
 use crate::content::Content;
 use crate::content::padding::unpad;
+use crate::content::stanza;
 use crate::engine::cx::Cx;
 use crate::engine::gate::Held;
+use crate::engine::limits;
 use crate::event::{Delivery, Event, Undecryptable, Warning};
 use crate::message::Message;
 use crate::proto::wa;
@@ -101,12 +103,14 @@ pub(crate) fn plan(cx: &Cx, view: &View<'_>, node: NodeRef<'_>) -> Result<Plan, 
                     gap = view.get::<PreKey>(&id).map(|_| ()).and(gap);
                 }
             }
-            "skmsg" => gap = view.get::<SenderKey>(&sender_key_name(&source, &place)).map(|_| ()).and(gap),
             _ => {}
         }
     }
-    if source.chat.is_group() || source.chat.is_status() {
-        gap = view.get::<SenderKey>(&sender_key_name(&source, &place)).map(|_| ()).and(gap);
+    if matches!(source.chat.server, crate::wire::Server::Group | crate::wire::Server::Broadcast) {
+        let name = sender_key_name(&source, &place);
+        let keys = view.get::<SenderKey>(&name);
+        let older = older_sender_key_name(&source, &place).map(|older| view.get::<SenderKey>(&older));
+        gap = keys.map(|_| ()).and(older.unwrap_or(Ok(None)).map(|_| ())).and(gap);
     }
     gap?;
     Ok(Plan::Encrypted(Encrypted { source, place }))
@@ -114,6 +118,12 @@ pub(crate) fn plan(cx: &Cx, view: &View<'_>, node: NodeRef<'_>) -> Result<Plan, 
 
 fn sender_key_name(source: &Source, place: &SessionPlace) -> SenderKeyName {
     SenderKeyName { group: source.chat.clone(), sender: place.canonical.clone() }
+}
+
+/// The name that sender keys had before the sender's LID was known.
+fn older_sender_key_name(source: &Source, place: &SessionPlace) -> Option<SenderKeyName> {
+    let pn = place.pn.clone().filter(|pn| *pn != place.canonical)?;
+    Some(SenderKeyName { group: source.chat.clone(), sender: pn })
 }
 
 /// One `<enc>`.
@@ -190,6 +200,7 @@ impl Encrypted {
             people::learn(cx, alt, &source.chat);
         }
         self.place.settle(cx);
+        self.settle_sender_key(cx);
         let (mut failure, mut duplicate, mut known, mut hide) = (None, false, 0, false);
         for enc in encs(node) {
             if enc.kind == "skmsg" && failure.is_some() {
@@ -234,6 +245,17 @@ impl Encrypted {
                 result.unwrap_or(Err(SignalError::NoSenderKey(message.key_id))).map_err(group)
             }
             _ => Err(Unreadable::Kind),
+        }
+    }
+
+    /// Moves sender keys to the sender's canonical name, if they are not there.
+    fn settle_sender_key(&self, cx: &mut Cx) {
+        let Some(older) = older_sender_key_name(&self.source, &self.place) else { return };
+        let Some(keys) = cx.cache.get::<SenderKey>(&older).cloned() else { return };
+        let name = sender_key_name(&self.source, &self.place);
+        if cx.cache.get::<SenderKey>(&name).is_none() {
+            cx.cache.put(&name, keys);
+            cx.cache.delete::<SenderKey>(&older);
         }
     }
 
@@ -318,7 +340,7 @@ impl Encrypted {
                 return;
             }
         }
-        if let Some(protocol) = &message.protocol_message
+        if let Some(protocol) = &stanza::unwrap(&message).protocol_message
             && !source.from_me
             && is_self_only(protocol)
         {
@@ -372,6 +394,10 @@ impl Encrypted {
                 undecryptable(cx, source, &why, false, hide);
                 receipts::delivered(cx, source, node);
             }
+            FailureResponse::Retry(_) if source.chat.is_status() && is_old_status(cx, source) => {
+                undecryptable(cx, source, &why, false, hide);
+                receipts::ack(cx, node);
+            }
             FailureResponse::Retry(reason) => {
                 let retrying = retry::ask(cx, source, known, reason);
                 undecryptable(cx, source, &why, retrying, hide);
@@ -379,6 +405,10 @@ impl Encrypted {
             }
         }
     }
+}
+
+fn is_old_status(cx: &Cx, source: &Source) -> bool {
+    source.timestamp + limits::STATUS_AGE.as_secs() < cx.server_time().secs()
 }
 
 fn parse(mut plaintext: Vec<u8>) -> Result<(wa::Message, Bytes), Unreadable> {

@@ -81,7 +81,7 @@ fn user(node: NodeRef<'_>) -> Option<UserDevices> {
             Some(error) => Err(error.u32("code").unwrap_or(0)),
             None => Ok(device_set(devices)),
         },
-        None => Ok(DeviceSet::default()),
+        None => Err(0),
     };
     Some(UserDevices { jid: node.jid("jid")?.bare(), lid: lid.map(|lid| lid.bare()), devices })
 }

@@ -222,6 +222,11 @@ impl Server {
         &self.trace
     }
 
+    /// As [`Self::trace`], and forgets it.
+    pub fn take_trace(&mut self) -> Vec<Traced> {
+        std::mem::take(&mut self.trace)
+    }
+
     /// How many stanzas wait for a device, sent and unanswered ones included.
     #[must_use]
     pub fn outstanding(&self, account: AccountId, device: u16) -> usize {
