@@ -7,7 +7,7 @@ use amarula_core::wire::{Jid, Node};
 
 use super::faults::CodeFault;
 use super::pairing::ScanError;
-use super::{AccountId, ClientProfile, ConnId, Server};
+use super::{AccountId, ConnId, Server};
 use crate::codec::{Read as _, leaf};
 use crate::time::SimTime;
 use crate::violation::Rule;

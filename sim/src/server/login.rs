@@ -5,7 +5,7 @@ use amarula_core::crypto::hash::md5;
 use amarula_core::wire::{Jid, Node, Server as Domain};
 
 use super::conn::Role;
-use super::{AccountId, ClientProfile, ConnId, DeviceKey, Server};
+use super::{AccountId, ConnId, DeviceKey, Server};
 use crate::proto::{ClientPayload, UserAgent};
 use crate::violation::Rule;
 
