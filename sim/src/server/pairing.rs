@@ -147,6 +147,16 @@ impl Server {
         }
     }
 
+    /// Whether a connection shows this QR text and has answered the refs, so that it can be scanned: over a real socket
+    /// the text can be known to a test before the answer is here.
+    #[must_use]
+    pub fn can_scan(&self, qr: &str) -> bool {
+        self.conns.values().any(|state| match &state.role {
+            Role::Unpaired(unpaired) => unpaired.ready && unpaired.refs.iter().any(|reference| qr.contains(reference)),
+            _ => false,
+        })
+    }
+
     /// The phone of `account` scans a QR text (pairing §9 "scan"), and links the device that shows it.
     ///
     /// # Errors

@@ -29,7 +29,6 @@ pub struct Inbound {
 impl Inbound {
     fn of(name: &str, data: &Value) -> Option<Self> {
         let text = |key: &str| data[key].as_str().unwrap_or_default().to_owned();
-        // What this client itself sent has no stanza; Baileys tells it as `append`, with a status pending.
         (name == "message").then(|| Self {
             id: text("id"),
             chat: text("chat"),
@@ -144,6 +143,18 @@ impl Baileys {
         self.message(text, false)
     }
 
+    /// Waits for the next message of somebody else's, in the order of arrival.
+    ///
+    /// # Panics
+    /// If it is another one than this, or none comes.
+    pub fn next_text(&self, text: &str) -> Inbound {
+        let next = self.event(&format!("the next message, {text:?}"), |name, data| {
+            Inbound::of(name, data).filter(|message| !message.from_me)
+        });
+        assert_eq!(next.text.as_deref(), Some(text), "the next message");
+        next
+    }
+
     /// Waits for the copy of what another device of its account sent.
     #[must_use]
     pub fn own_copy(&self, text: &str) -> Inbound {
@@ -181,9 +192,9 @@ impl Baileys {
 
     /// Waits until somebody's presence (`available`, `composing`, …) is told.
     pub fn presence(&self, chat: &Jid, presence: &str) {
-        let chat = chat.to_string();
         self.event(&format!("{presence} of {chat}"), |name, data| {
-            (name == "presence" && data["chat"] == chat.as_str() && data["presence"] == presence).then_some(())
+            let of: Jid = data["chat"].as_str()?.parse().ok()?;
+            (name == "presence" && of.bare() == *chat && data["presence"] == presence).then_some(())
         });
     }
 

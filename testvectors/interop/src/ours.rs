@@ -341,6 +341,19 @@ impl Ours {
         self.message(text, false)
     }
 
+    /// Waits for the next message of somebody else's, in the order of arrival.
+    ///
+    /// # Panics
+    /// If it is another one than this, or none comes.
+    pub fn next_text(&self, text: &str) -> Message {
+        let next = self.event(&format!("the next message, {text:?}"), |event| match event {
+            Event::Message(message) if !message.from_me => Some(message.clone()),
+            _ => None,
+        });
+        assert!(matches!(&next.content, Content::Text(found) if found.body == text), "{text:?} is next, not {next:?}");
+        *next
+    }
+
     /// Waits for the copy of what another device of its account sent.
     #[must_use]
     pub fn own_copy(&self, text: &str) -> Message {

@@ -176,11 +176,13 @@ impl Stage {
         self.wait_ready(&baileys.person().clone(), me.device, 812);
     }
 
-    /// The person's phone scans a QR code.
+    /// The person's phone scans a QR code, as soon as the client's answer to the refs is at the server.
     ///
     /// # Panics
     /// If the phone refuses it.
     pub fn scan(&self, person: &Person, qr: &str) {
+        let shown = self.server.wait_for(PATIENCE, |server| server.can_scan(qr).then_some(()));
+        assert!(shown.is_some(), "the refs were not answered");
         self.server.with_server(|server, now| server.scan_qr(now, person.account, qr)).expect("a scan");
     }
 
@@ -216,6 +218,17 @@ impl Stage {
             .server
             .wait_for(PATIENCE, |server| (server.outstanding(person.account, device) == 0).then_some(()));
         assert!(settled.is_some(), "{}:{device} owes answers", person.pn);
+    }
+
+    /// Waits until a device's connection is gone.
+    ///
+    /// # Panics
+    /// If it stays.
+    pub fn wait_gone(&self, person: &Person, device: u16) {
+        let gone = self.server.wait_for(PATIENCE, |server| {
+            server.account(person.account)?.companions.get(&device)?.conn.is_none().then_some(())
+        });
+        assert!(gone.is_some(), "{}:{device} stays connected", person.pn);
     }
 
     /// Waits until a phone has a text.
