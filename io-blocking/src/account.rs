@@ -184,6 +184,7 @@ impl Account {
                         self.lost(conn, &lost);
                     }
                 }
+                Act::Flush => self.flush(),
                 Act::Close(conn) => {
                     if let Some(conn) = self.forget(conn) {
                         self.close(conn);
@@ -191,6 +192,15 @@ impl Account {
                 }
                 Act::Http(id, request) => self.http(id, request),
                 Act::Sleep(until) => return until,
+            }
+        }
+    }
+
+    /// Writes as far as it goes.
+    fn flush(&mut self) {
+        for (_, conn) in &mut self.conns {
+            if let Conn::Open(socket) = conn {
+                socket.flush();
             }
         }
     }
@@ -223,12 +233,11 @@ impl Account {
         let mut happened = None;
         for (id, conn) in &mut self.conns {
             let Conn::Open(socket) = conn else { continue };
-            let result = match socket.flush() {
-                Ok(_) if hungry => socket.receive(),
-                Ok(_) => Ok(None),
-                Err(lost) => Err(lost),
-            };
-            match result {
+            socket.flush();
+            if !hungry {
+                continue;
+            }
+            match socket.receive() {
                 Ok(None) => {}
                 Ok(Some(bytes)) => happened = Some((*id, Ok(bytes))),
                 Err(lost) => happened = Some((*id, Err(lost))),

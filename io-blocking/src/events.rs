@@ -13,8 +13,9 @@ use crate::client::call;
 
 /// The stream of an account's events. It goes on over reconnects, and ends when the client is shut down.
 ///
-/// While the consumer is behind by the builder's `event_limit`, nothing is read from the server; commands are still
-/// sent, but answers to them come late. So keep reading, or drop this. When all are dropped, events are thrown away.
+/// While the consumer is behind by the builder's `event_limit`, nothing is read from the server, except while a command
+/// waits for its answer: sending from within the loop is fine. Behind by 64 times the limit, answers come late too. So
+/// keep reading, or drop this: when all are dropped, events are thrown away.
 ///
 /// Several of them, in several threads, share the events: each event goes to one. Also an [`Iterator`], which waits.
 #[derive(Debug)]

@@ -1,10 +1,11 @@
 //! WhatsApp Web (multi-device) for programs with threads. No async runtime.
 //!
 //! ```no_run
+//! use amarula_blocking::store::FileStore;
 //! use amarula_blocking::{Client, Content, Event};
 //!
-//! # fn bot(store: amarula_blocking::store::MemoryStore) -> Result<(), amarula_blocking::Error> {
-//! let client = Client::builder("shop").store(store).build()?;
+//! # fn bot() -> Result<(), amarula_blocking::Error> {
+//! let client = Client::builder("shop").store(FileStore::open_default()?).build()?;
 //! for delivery in client.connect()? {
 //!     if let Event::Message(message) = delivery.event() {
 //!         if let Content::Text(text) = &message.content {

@@ -6,7 +6,7 @@ use amarula_blocking::core::engine::Command;
 use amarula_blocking::{Client, DeliveryId, Error, Events};
 use amarula_io_conformance::{ClientUnderTest, DriverUnderTest, EventsUnderTest, Next, Options, conformance_tests};
 
-pub struct Blocking;
+struct Blocking;
 
 impl DriverUnderTest for Blocking {
     type Client = BlockingClient;
@@ -14,6 +14,9 @@ impl DriverUnderTest for Blocking {
     fn build(&self, options: Options) -> Result<BlockingClient, Error> {
         let mut builder =
             Client::builder(&options.profile).store(options.storage).url(&options.url).event_limit(options.event_limit);
+        if let Some(key) = options.root_key {
+            builder = builder.root_key(key);
+        }
         if let Some(name) = options.name {
             builder = builder.name(name);
         }
@@ -31,7 +34,7 @@ impl DriverUnderTest for Blocking {
 }
 
 #[derive(Clone)]
-pub struct BlockingClient(Client);
+struct BlockingClient(Client);
 
 impl ClientUnderTest for BlockingClient {
     type Events = BlockingEvents;
@@ -56,7 +59,7 @@ impl ClientUnderTest for BlockingClient {
     }
 }
 
-pub struct BlockingEvents(Events);
+struct BlockingEvents(Events);
 
 impl EventsUnderTest for BlockingEvents {
     fn next(&mut self, most: Duration) -> Next {

@@ -4,6 +4,10 @@
 //! What a slow consumer holds up is the *socket*: while [`EventQueue::is_behind`], the driver reads nothing, so the
 //! engine gets nothing to make events from. The queue is thus bounded by its limit plus what one read can cause.
 //!
+//! One thing must not be held up: a consumer that waits for the answer to a command, say in its loop over the events,
+//! waits for something that only the socket brings. So while such a command is open the driver reads on, until
+//! [`EventQueue::is_flooded`]: [`FLOOD`] times the limit. From there on such a command may time out.
+//!
 //! Without any consumer events are dropped and the socket flows: a program that only sends need not read. What the
 //! engine keeps in its inbox stays there and comes again at the next start.
 
@@ -18,12 +22,16 @@ use amarula_core::event::Delivery;
 use crate::sync::lock;
 use crate::telemetry;
 
+/// How many times its limit a queue holds while a command is open.
+pub const FLOOD: usize = 64;
+
 /// A queue of events, with any number of consumers; each event goes to one of them.
 #[derive(Debug)]
 pub struct EventQueue {
     inner: Mutex<Inner>,
     arrived: Condvar,
     behind: AtomicBool,
+    flooded: AtomicBool,
     limit: usize,
 }
 
@@ -48,13 +56,25 @@ impl EventQueue {
     /// A queue whose consumer is behind when so many events wait. At least 1.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { inner: Mutex::default(), arrived: Condvar::new(), behind: AtomicBool::new(false), limit: limit.max(1) }
+        Self {
+            inner: Mutex::default(),
+            arrived: Condvar::new(),
+            behind: AtomicBool::new(false),
+            flooded: AtomicBool::new(false),
+            limit: limit.max(1),
+        }
     }
 
     /// Whether the driver should stop reading the socket because the consumer is behind.
     #[must_use]
     pub fn is_behind(&self) -> bool {
         self.behind.load(Ordering::Acquire)
+    }
+
+    /// Whether so many events wait that the driver should stop reading in any case.
+    #[must_use]
+    pub fn is_flooded(&self) -> bool {
+        self.flooded.load(Ordering::Acquire)
     }
 
     /// Puts an event in.
@@ -68,6 +88,9 @@ impl EventQueue {
         inner.queue.push_back(delivery);
         if inner.queue.len() >= self.limit && !self.behind.swap(true, Ordering::AcqRel) {
             telemetry::consumer_behind(inner.queue.len());
+        }
+        if inner.queue.len() >= self.limit.saturating_mul(FLOOD) && !self.flooded.swap(true, Ordering::AcqRel) {
+            telemetry::consumer_flooded(inner.queue.len());
         }
         self.wake(inner);
     }
@@ -94,6 +117,7 @@ impl EventQueue {
             return false;
         }
         inner.queue.clear();
+        self.flooded.store(false, Ordering::Release);
         self.behind.swap(false, Ordering::AcqRel)
     }
 
@@ -137,7 +161,9 @@ impl EventQueue {
 
     fn take(&self, inner: &mut Inner) -> Option<Taken> {
         let delivery = inner.queue.pop_front()?;
-        let resume = inner.queue.len() <= self.limit / 2 && self.behind.swap(false, Ordering::AcqRel);
+        let left = inner.queue.len();
+        let dry = left <= self.limit.saturating_mul(FLOOD / 2) && self.flooded.swap(false, Ordering::AcqRel);
+        let resume = left <= self.limit / 2 && self.behind.swap(false, Ordering::AcqRel) || dry;
         if !inner.queue.is_empty() {
             // Another consumer may sleep on an event that was announced to us.
             inner.wakers.drain(..).for_each(Waker::wake);
@@ -192,6 +218,18 @@ mod tests {
         let resumed: Vec<usize> = (1..=10).filter(|_| take(&queue).expect("there").resume).collect();
         assert_eq!(resumed, [8], "once, when half of the limit is left");
         assert!(!queue.is_behind());
+    }
+
+    #[test]
+    fn a_flood_is_told_apart() {
+        let queue = EventQueue::new(2);
+        queue.join();
+        (1..2 * FLOOD).for_each(|_| queue.push(event()));
+        assert!(queue.is_behind() && !queue.is_flooded());
+        queue.push(event());
+        assert!(queue.is_flooded());
+        let resumed: Vec<usize> = (1..=2 * FLOOD).filter(|_| take(&queue).expect("there").resume).collect();
+        assert_eq!(resumed, [FLOOD, 2 * FLOOD - 1]);
     }
 
     #[test]

@@ -37,18 +37,32 @@ pub struct Pilot {
     machine: Box<dyn Machine>,
     clock: Clock,
     recorder: Option<Box<dyn Recorder>>,
-    answers: HashMap<TicketId, Answer>,
+    answers: HashMap<TicketId, Open>,
+    /// How many of them wait for the server.
+    at_server: usize,
     storage: Option<Session>,
     events: Arc<EventQueue>,
+    /// Frames were handed out after which nothing was shown yet.
+    unflushed: bool,
+    /// An output that waits until they have been written.
+    held: Option<Output>,
+}
+
+/// A command without an answer yet.
+struct Open {
+    answer: Answer,
+    at_server: bool,
 }
 
 /// What is left for the driver to do.
-#[derive(Debug)]
 pub enum Act {
     /// Open a WebSocket.
     Open(ConnId, Endpoint),
-    /// Send one binary message.
+    /// Send one binary message: now, or with the next [`Flush`](Self::Flush) or [`Sleep`](Self::Sleep).
     Send(ConnId, bytes::Bytes),
+    /// Write what is to be sent, as far as it goes without waiting: what comes next is visible to the consumer, who
+    /// must not see the effect of a frame that has not left.
+    Flush,
     /// Send what is still to be sent, and close.
     Close(ConnId),
     /// Perform an HTTP request.
@@ -77,7 +91,17 @@ impl Pilot {
             None => Box::new(amarula_core::Engine::new(config, seed, now)),
         };
         telemetry::client_started();
-        Ok(Self { machine, clock, recorder, answers: HashMap::new(), storage: Some(storage), events })
+        Ok(Self {
+            machine,
+            clock,
+            recorder,
+            answers: HashMap::new(),
+            at_server: 0,
+            storage: Some(storage),
+            events,
+            unflushed: false,
+            held: None,
+        })
     }
 
     /// Tells the engine what happened.
@@ -105,9 +129,12 @@ impl Pilot {
         if let Some(recorder) = &mut self.recorder {
             recorder.command(now, &request);
         }
+        // A confirmation is between us and the store.
+        let at_server = !matches!(request, Request::Confirm(_));
         match self.machine.submit(now, request) {
             Ok(ticket) => {
-                self.answers.insert(ticket, answer);
+                self.at_server += usize::from(at_server);
+                self.answers.insert(ticket, Open { answer, at_server });
             }
             Err(reason) => {
                 telemetry::command_failed();
@@ -132,9 +159,18 @@ impl Pilot {
     /// The next thing for the driver to do. What needs no socket is done here.
     pub fn next_act(&mut self) -> Act {
         loop {
-            match self.machine.poll_output() {
+            let output = self.held.take().unwrap_or_else(|| self.machine.poll_output());
+            if self.unflushed && matches!(output, Output::Event(_) | Output::Done(_)) {
+                self.unflushed = false;
+                self.held = Some(output);
+                return Act::Flush;
+            }
+            match output {
                 Output::Open(conn, endpoint) => return Act::Open(conn, endpoint),
-                Output::Send(conn, frame) => return Act::Send(conn, frame),
+                Output::Send(conn, frame) => {
+                    self.unflushed = true;
+                    return Act::Send(conn, frame);
+                }
                 Output::Close(conn) => return Act::Close(conn),
                 Output::Http(id, request) => return Act::Http(id, request),
                 Output::Load(id, load) => {
@@ -155,11 +191,13 @@ impl Pilot {
                     if completion.result.is_err() {
                         telemetry::command_failed();
                     }
-                    if let Some(answer) = self.answers.remove(&completion.ticket) {
+                    if let Some(Open { answer, at_server }) = self.answers.remove(&completion.ticket) {
+                        self.at_server -= usize::from(at_server);
                         answer(completion.result.map_err(Error::Failed));
                     }
                 }
                 Output::Idle { until, reason } => {
+                    self.unflushed = false;
                     tracing::trace!(?until, reason, "idle");
                     return Act::Sleep(until.and_then(|until| self.clock.instant(until)));
                 }
@@ -168,10 +206,12 @@ impl Pilot {
         }
     }
 
-    /// Whether to read from the socket: the engine has room, and the consumer is not behind.
+    /// Whether to read from the socket: the engine has room, and the consumer is not behind, or waits for what only the
+    /// socket brings. See [`events`](crate::events).
     #[must_use]
     pub fn wants_bytes(&self) -> bool {
-        self.machine.appetite() == Appetite::Hungry && !self.events.is_behind()
+        let consumer = if self.at_server > 0 { !self.events.is_flooded() } else { !self.events.is_behind() };
+        consumer && self.machine.appetite() == Appetite::Hungry
     }
 
     /// Whether the engine was shut down and all is answered.
@@ -195,8 +235,11 @@ impl Drop for Pilot {
     fn drop(&mut self) {
         telemetry::client_ended();
         self.events.end();
-        for (_, answer) in self.answers.drain() {
-            answer(Err(Error::Stopped));
+        for (_, open) in self.answers.drain() {
+            (open.answer)(Err(Error::Stopped));
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

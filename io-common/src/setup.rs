@@ -10,7 +10,7 @@ use amarula_store::Profile;
 use crate::error::{ConfigError, Error};
 use crate::machine::MachineFactory;
 use crate::proxy::Proxy;
-use crate::recorder::{FileRecorder, Recorder};
+use crate::recorder::{self, Recorder};
 use crate::storage::Storage;
 use crate::target::Target;
 use crate::tls::TlsSettings;
@@ -118,9 +118,9 @@ impl Ready {
     /// [`Error::Recording`].
     pub fn recorder(&self) -> Result<Option<Box<dyn Recorder>>, Error> {
         let Some(path) = &self.record else { return Ok(None) };
-        let recorder = FileRecorder::create(path)
-            .map_err(|error| Error::Recording { path: path.display().to_string(), source: Arc::new(error) })?;
-        Ok(Some(Box::new(recorder)))
+        recorder::open(path)
+            .map(Some)
+            .map_err(|error| Error::Recording { path: path.display().to_string(), source: Arc::new(error) })
     }
 }
 

@@ -88,6 +88,11 @@ pub fn consumer_behind(waiting: usize) {
     tracing::warn!(waiting, "the consumer is behind; nothing is read from the socket until it has caught up");
 }
 
+/// The consumer is so far behind that commands suffer.
+pub fn consumer_flooded(waiting: usize) {
+    tracing::error!(waiting, "the consumer is far behind: commands may time out, as their answers are not read either");
+}
+
 /// A command was given.
 pub fn command() {
     metrics::counter!(COMMANDS).increment(1);

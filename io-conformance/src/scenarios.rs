@@ -1,5 +1,6 @@
 //! What every driver does.
 
+pub mod account;
 pub mod flow;
 pub mod http;
 pub mod lifecycle;

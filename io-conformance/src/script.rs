@@ -141,13 +141,11 @@ impl Script {
 }
 
 /// Done, with nothing to say.
-#[must_use]
 pub fn done(ticket: TicketId) -> Output {
     Output::Done(Completion { ticket, result: Ok(Reply::Unit) })
 }
 
 /// An event that shows these bytes.
-#[must_use]
 pub fn show(bytes: &[u8]) -> Output {
     let what = String::from_utf8_lossy(bytes).into_owned().into();
     Output::Event(Delivery { id: None, event: Event::Warning(Warning::BadStanza { what }) })

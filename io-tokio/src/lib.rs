@@ -1,10 +1,11 @@
 //! WhatsApp Web (multi-device) for Tokio.
 //!
 //! ```no_run
+//! use amarula_tokio::store::FileStore;
 //! use amarula_tokio::{Client, Content, Event};
 //!
-//! # async fn bot(store: amarula_tokio::store::MemoryStore) -> Result<(), amarula_tokio::Error> {
-//! let client = Client::builder("shop").store(store).build()?;
+//! # async fn bot() -> Result<(), amarula_tokio::Error> {
+//! let client = Client::builder("shop").store(FileStore::open_default()?).build()?;
 //! let mut events = client.connect().await?;
 //! while let Some(delivery) = events.next().await {
 //!     if let Event::Message(message) = delivery.event() {

@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 static RUNTIME: LazyLock<Arc<Runtime>> =
     LazyLock::new(|| Arc::new(Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")));
 
-pub struct Tokio;
+struct Tokio;
 
 impl DriverUnderTest for Tokio {
     type Client = TokioClient;
@@ -19,6 +19,9 @@ impl DriverUnderTest for Tokio {
     fn build(&self, options: Options) -> Result<TokioClient, Error> {
         let mut builder =
             Client::builder(&options.profile).store(options.storage).url(&options.url).event_limit(options.event_limit);
+        if let Some(key) = options.root_key {
+            builder = builder.root_key(key);
+        }
         if let Some(name) = options.name {
             builder = builder.name(name);
         }
@@ -36,7 +39,7 @@ impl DriverUnderTest for Tokio {
 }
 
 #[derive(Clone)]
-pub struct TokioClient(Client);
+struct TokioClient(Client);
 
 impl ClientUnderTest for TokioClient {
     type Events = TokioEvents;
@@ -61,7 +64,7 @@ impl ClientUnderTest for TokioClient {
     }
 }
 
-pub struct TokioEvents(Events);
+struct TokioEvents(Events);
 
 impl EventsUnderTest for TokioEvents {
     fn next(&mut self, most: Duration) -> Next {

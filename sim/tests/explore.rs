@@ -15,7 +15,7 @@ const SENDS: Sends =
     Sends { same_chat: false, sessions: true, references: false, faults: NONE, after_fault: AfterFault::Live };
 
 /// For `cargo test`.
-const SHORT: Limits = Limits { states: 4_000, depth: 400, time: Duration::from_secs(8) };
+const SHORT: Limits = Limits { states: 20_000, depth: 400, time: Duration::from_secs(7) };
 
 fn run(scenario: &Scenario, limits: Limits) {
     match explore(scenario, limits) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use amarula_core::Config;
 use amarula_core::engine::command::{Connect, Disconnect, Logout, Shutdown};
-use amarula_core::engine::{Input, OpenError};
+use amarula_core::engine::{Appetite, Input, OpenError};
 use amarula_core::error::{DropCause, EndReason, Failure};
 use amarula_core::event::{Connection, Event, Warning};
 use amarula_core::store::Namespace;
@@ -289,6 +289,27 @@ fn unanswered_query_is_not_death() {
     s.raw(&Node::new("ib").attr("from", Jid::server()).child(dirty));
     s.world.run_for(5 * MINUTE);
     assert!(s.open() && s.drops().is_empty());
+}
+
+/// Storage is slow, the engine is full, the driver does not read: the peer's silence is of our own making.
+#[test]
+fn silence_means_nothing_while_full() {
+    let mut s = setup_with(16, ServerConfig { ack_deadline: 600_000, ..ServerConfig::default() }, |config| {
+        config.limits.inbound_queue = 2;
+    });
+    s.world.store_mut(s.client).delay = 100_000;
+    for n in 0..6u8 {
+        let device = Node::new("device").attr("jid", Jid::pn("15559999").with_device(3));
+        let child = Node::new("remove").child(device).child(Node::new("key-index-list").attr("ts", 5u8));
+        s.inject("devices", &format!("d{n}"), Jid::pn("15559999"), child);
+    }
+    s.world.run_for(90_000);
+    assert_eq!(s.world.engine(s.client).appetite(), Appetite::Full);
+    assert!(s.drops().is_empty(), "{:?}", s.drops());
+    s.world.run_for(9 * MINUTE);
+    assert!(s.open() && s.drops().is_empty(), "{:?}", s.drops());
+    assert_eq!(s.world.server.outstanding(s.account, s.key.1), 0);
+    s.world.assert_clean();
 }
 
 #[test]

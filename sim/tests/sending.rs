@@ -218,12 +218,12 @@ fn answers(town: &Town, ticket: &amarula_core::engine::TicketId) -> usize {
 #[test]
 fn disconnect_in_the_middle() {
     let mut outcomes = std::collections::BTreeSet::new();
-    for at in 0..30 {
+    for at in 0..40 {
         let mut town = Town::new();
         let (alice, bob) = (town.alice.clone(), town.bob.clone());
         town.world.store_mut(alice.client).delay = 2;
         let ticket = town.say(&alice, &bob.pn, "hello");
-        town.run(at * 5);
+        town.run(at * 7);
         let _ = town.world.submit(alice.client, Disconnect).unwrap();
         // As soon as the store is done, for answers keep their place behind the commits.
         town.run(10);
@@ -267,8 +267,10 @@ fn shutdown_answers_everything_once() {
         assert_eq!(done.last().unwrap().result, Ok(Reply::Unit));
         assert!(tickets.iter().all(|ticket| town.world.reply(alice.client, *ticket).is_some()));
         assert!(town.world.engine(alice.client).is_finished());
-        assert!(town.world.saw(alice.client, |event| matches!(event,
-            Event::Connection(Connection::Ended { reason: EndReason::ShutDown, wiped: false }))));
+        assert!(town.world.saw(alice.client, |event| matches!(
+            event,
+            Event::Connection(Connection::Ended { reason: EndReason::ShutDown, wiped: false })
+        )));
         let refused = town.world.submit(alice.client, Connect).unwrap_err();
         assert_eq!(refused.reason, RejectReason::ShutDown);
         // A new process goes on where this one ended.

@@ -30,6 +30,8 @@ pub(crate) enum Held {
     Event(Delivery),
     /// Answer a command.
     Done(Completion),
+    /// The consumer's confirmation of a delivery is durable.
+    Confirmed(DeliveryId),
 }
 
 /// Everything on its way out.
@@ -98,14 +100,12 @@ impl Gate {
                     }
                 }
                 Held::Done(completion) => self.ready.push_back(Output::Done(completion)),
+                Held::Confirmed(id) => {
+                    self.delivered.remove(&id);
+                }
             }
         }
         Ok(sent)
-    }
-
-    /// The consumer confirmed a delivery.
-    pub(crate) fn confirmed(&mut self, id: DeliveryId) {
-        self.delivered.remove(&id);
     }
 
     /// A commit failed: what waits for it or a later one will never be true. Frames and news of what was received are
@@ -120,6 +120,8 @@ impl Gate {
                 Held::Event(delivery) if matches!(delivery.event, Event::Connection(_) | Event::Warning(_)) => {
                     self.ready.push_back(Output::Event(delivery));
                 }
+                // Not confirmed after all; but the consumer has it, and is not given it twice in one run.
+                Held::Confirmed(_) => {}
                 Held::Event(_) | Held::Open(..) | Held::Raw(..) | Held::Frame(..) => {}
             }
         }

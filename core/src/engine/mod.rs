@@ -11,6 +11,7 @@ pub mod input;
 pub(crate) mod iq;
 pub mod limits;
 pub mod output;
+pub mod recording;
 mod router;
 pub(crate) mod runner;
 mod submit;
@@ -375,6 +376,9 @@ impl Engine {
                     self.sweep.begin(cx);
                 }
                 Signal::Drop(cause) => {
+                    // What was said before the end may still leave.
+                    self.close_transaction();
+                    let cx = &mut self.cx;
                     let cause = self.pair.drop_cause(cause);
                     if self.connect.dropped(cx, cause) {
                         self.down();
@@ -384,10 +388,8 @@ impl Engine {
                     let reason = self.logout.end_reason(reason);
                     self.end(&reason, wipe);
                 }
-                Signal::Down => self.down(),
                 Signal::Greeted => self.connect.greeted(cx),
                 Signal::StorageFailed(message) => self.read_failed(&message),
-                Signal::PrekeysWanted => self.prekeys.upload(cx),
             }
         }
     }
@@ -410,6 +412,8 @@ impl Engine {
 
     /// The session is over.
     fn end(&mut self, reason: &EndReason, wipe: bool) {
+        // What was said before the end may still leave.
+        self.close_transaction();
         if !self.connect.is_wanted() && self.shutdown.is_none() && *reason != EndReason::ShutDown {
             return;
         }
@@ -431,6 +435,7 @@ impl Engine {
     /// Everything in memory may be newer than what is durable: forget it and start over from storage.
     fn commit_failed(&mut self, error: &StorageError) {
         let answers = self.cx.gate.drop_held();
+        self.pair.storage_failed(&mut self.cx);
         self.runner.storage_failed(&mut self.cx);
         self.cx.cache.poison();
         self.start_over(error.retryable, &error.message);
@@ -451,6 +456,7 @@ impl Engine {
     /// Records that are needed cannot be read. What is on its way to storage stays on its way; the session starts over.
     fn read_failed(&mut self, message: &Str) {
         self.close_transaction();
+        self.pair.storage_failed(&mut self.cx);
         self.runner.storage_failed(&mut self.cx);
         self.close_transaction();
         self.cx.cache.distrust();

@@ -581,6 +581,7 @@ impl Runner {
 }
 
 /// The plan of a flow.
+#[allow(clippy::large_enum_variant, reason = "made and consumed at once, never kept")]
 enum Plan {
     Send(send::Plan),
     Resend(resend::Plan),

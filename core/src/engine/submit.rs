@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::command::{Command, Confirm, MarkRead, Rejected, Reply, Request, Ticket, TicketId};
 use super::cx::Signal;
+use super::gate::Held;
 use super::timers::Timer;
 use super::{Engine, Now, limits};
 use crate::error::{EndReason, Failure, RejectReason};
@@ -29,6 +30,7 @@ impl Engine {
     ///
     /// # Errors
     /// As there.
+    #[allow(clippy::result_large_err, reason = "the whole command comes back, as it was given")]
     pub fn submit_request(&mut self, now: Now, request: Request) -> Result<TicketId, Rejected<Request>> {
         if let Err(reason) = self.admit(&request) {
             return Err(Rejected { command: request, reason });
@@ -131,7 +133,7 @@ impl Engine {
             }
             Request::Confirm(Confirm { delivery }) => {
                 cx.cache.delete::<InboxEntry>(&delivery);
-                cx.gate.confirmed(delivery);
+                cx.gate.push(Held::Confirmed(delivery));
                 if !self.session.is_open() {
                     cx.confirmed.insert(delivery);
                 }

@@ -124,13 +124,17 @@ fn new_identity(cx: &mut Cx, account: &Jid, node: NodeRef<'_>) {
         cx.cache.delete::<Session>(&name);
         cx.cache.delete::<Identity>(&name);
     }
-    // Its companions were linked to the old registration.
-    if let Some(list) = cx.cache.get::<DeviceList>(account).cloned() {
+    // The companions went with the old registration; a send under way still has a device to go to.
+    if let Some(mut list) = cx.cache.get::<DeviceList>(account).cloned() {
         for device in list.devices.iter().filter(|device| device.id != 0) {
-            cx.cache.delete::<Session>(&device_jid(account, device.id, device.hosted));
+            let device = device_jid(account, device.id, device.hosted);
+            cx.cache.delete::<Session>(&device);
+            cx.cache.delete::<Identity>(&device);
         }
+        list.devices.retain(|device| device.id == 0);
+        list.fetched_at = 0;
+        cx.cache.put(account, list);
     }
-    cx.cache.delete::<DeviceList>(account);
     if known {
         cx.event(Event::IdentityChanged { address: account.clone().into(), implicit: false });
     }

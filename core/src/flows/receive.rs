@@ -67,10 +67,11 @@ pub(crate) fn plan(cx: &Cx, view: &View<'_>, node: NodeRef<'_>) -> Result<Plan, 
         return Ok(Plan::Unavailable(source));
     }
     let mut gap = Ok(());
-    for jid in [Some(&source.sender), source.sender_alt.as_ref(), Some(&source.chat), source.chat_alt.as_ref()] {
-        if let Some(jid) = jid {
-            gap = people::want_mapping(view, jid).and(gap);
-        }
+    for jid in [Some(&source.sender), source.sender_alt.as_ref(), Some(&source.chat), source.chat_alt.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        gap = people::want_mapping(view, jid).and(gap);
     }
     // The stanza itself may tell the sender's LID for the first time.
     let canonical = match &source.sender_alt {
@@ -92,18 +93,15 @@ pub(crate) fn plan(cx: &Cx, view: &View<'_>, node: NodeRef<'_>) -> Result<Plan, 
     let empty = SessionRecord::new();
     let record = session.map_or(&empty, |session| &session.0);
     for enc in &encs {
-        match enc.kind {
-            "pkmsg" => {
-                let Ok(message) = PreKeyMessage::parse(enc.bytes) else { continue };
-                let needed = signal::prekeys_needed(record, &message);
-                if let Some(id) = needed.signed {
-                    gap = view.get::<SignedPreKey>(&id).map(|_| ()).and(gap);
-                }
-                if let Some(id) = needed.one_time {
-                    gap = view.get::<PreKey>(&id).map(|_| ()).and(gap);
-                }
+        if enc.kind == "pkmsg" {
+            let Ok(message) = PreKeyMessage::parse(enc.bytes) else { continue };
+            let needed = signal::prekeys_needed(record, &message);
+            if let Some(id) = needed.signed {
+                gap = view.get::<SignedPreKey>(&id).map(|_| ()).and(gap);
             }
-            _ => {}
+            if let Some(id) = needed.one_time {
+                gap = view.get::<PreKey>(&id).map(|_| ()).and(gap);
+            }
         }
     }
     if matches!(source.chat.server, crate::wire::Server::Group | crate::wire::Server::Broadcast) {

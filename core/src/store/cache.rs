@@ -12,8 +12,6 @@ use crate::engine::{CommitSeq, Load, LoadId, Loaded};
 use crate::error::Misuse;
 use crate::wire::Str;
 
-/// What a slot is counted with beside its encoded bytes.
-const SLOT_OVERHEAD: usize = 128;
 /// Keys of one batched read.
 const LOAD_KEYS: usize = 1024;
 
@@ -298,10 +296,16 @@ impl Cache {
             }
             let (seq, keys) = entry.remove_entry();
             for key in keys {
-                if let Some(meta) = self.meta(&key)
-                    && meta.pending == Some(seq)
-                {
-                    meta.pending = None;
+                let Some(table) = self.tables.any(key.namespace) else { continue };
+                let absent = table.is_absent(&key.key);
+                let Some(meta) = table.meta(&key.key) else { continue };
+                if meta.pending != Some(seq) {
+                    continue;
+                }
+                meta.pending = None;
+                // What was removed is hardly asked for again; that it is gone is not worth remembering.
+                if absent && meta.pins == 0 && !self.dirty.contains(&key) {
+                    self.drop_slot(&key);
                 }
             }
         }
@@ -339,7 +343,12 @@ impl Cache {
     #[cfg(test)]
     pub(crate) fn recount(&mut self) -> usize {
         let keys: Vec<_> = self.order.values().cloned().collect();
-        keys.iter().filter_map(|key| self.meta(key)).map(|meta| meta.cost + SLOT_OVERHEAD).sum()
+        let cost = |cache: &mut Self, key: &RecordKey| {
+            let table = cache.tables.any(key.namespace)?;
+            let overhead = table.overhead();
+            table.meta(&key.key).map(|meta| meta.cost + overhead)
+        };
+        keys.iter().filter_map(|key| cost(self, key)).sum()
     }
 
     // ---- memory ------------------------------------------------------------------------------------------------
@@ -382,14 +391,13 @@ impl Cache {
             if self.used.saturating_sub(freed) <= self.limit {
                 break;
             }
-            let Some(meta) = self.tables.any(key.namespace).and_then(|table| table.meta(&key.key)).map(|meta| *meta)
-            else {
-                continue;
-            };
+            let Some(table) = self.tables.any(key.namespace) else { continue };
+            let overhead = table.overhead();
+            let Some(meta) = table.meta(&key.key).map(|meta| *meta) else { continue };
             let in_use = meta.pins > 0 || meta.pending.is_some() || self.dirty.contains(key);
             let loading = self.tables.any(key.namespace).is_some_and(|table| table.is_loading(&key.key));
             if !in_use && !loading {
-                freed += meta.cost + SLOT_OVERHEAD;
+                freed += meta.cost + overhead;
                 victims.push(key.clone());
             }
         }
@@ -404,10 +412,12 @@ impl Cache {
     fn account(&mut self, key: &RecordKey, cost: usize) {
         self.stamp += 1;
         let stamp = self.stamp;
-        let Some(meta) = self.tables.any(key.namespace).and_then(|table| table.meta(&key.key)) else { return };
+        let Some(table) = self.tables.any(key.namespace) else { return };
+        let overhead = table.overhead();
+        let Some(meta) = table.meta(&key.key) else { return };
         let old = core::mem::replace(meta, Meta { cost, stamp, ..*meta });
         if old.stamp == 0 {
-            self.used += cost + SLOT_OVERHEAD;
+            self.used += cost + overhead;
         } else {
             self.order.remove(&old.stamp);
             self.used = self.used + cost - old.cost;
@@ -418,10 +428,11 @@ impl Cache {
     fn drop_slot(&mut self, key: &RecordKey) {
         let Some(table) = self.tables.any(key.namespace) else { return };
         let Some(meta) = table.meta(&key.key).map(|meta| *meta) else { return };
+        let overhead = table.overhead();
         table.remove(&key.key);
         if meta.stamp != 0 {
             self.order.remove(&meta.stamp);
-            self.used -= meta.cost + SLOT_OVERHEAD;
+            self.used -= meta.cost + overhead;
         }
     }
 }

@@ -81,7 +81,7 @@ proptest! {
     #[test]
     fn memory_never_contradicts_storage(steps in proptest::collection::vec(step(), 1..80)) {
         // Room for about two records, so that eviction is at work all the time.
-        let mut cache = Cache::new(300);
+        let mut cache = Cache::new(1200);
         let mut durable = Storage::new(); // what a restart would find
         let mut issued = Storage::new(); // what storage holds once all commits on the way are through
         let mut logical: Storage = Storage::new(); // what the engine believes
@@ -110,7 +110,7 @@ proptest! {
                 }
                 Step::Put(k, v) => {
                     // Some are larger than the whole limit.
-                    let record = LidOfPn(if v % 16 == 0 { "9".repeat(400).into() } else { key(v) });
+                    let record = LidOfPn(if v % 16 == 0 { "9".repeat(1600).into() } else { key(v) });
                     logical.insert(record_key::<LidOfPn>(&key(k)), super::record::Record::encode(&record).into());
                     cache.put(&key(k), record);
                 }

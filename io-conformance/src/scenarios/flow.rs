@@ -8,7 +8,7 @@ use tungstenite::Message;
 
 use super::{next_shown, start};
 use crate::peer::Peer;
-use crate::script::{Script, Told, done};
+use crate::script::{Script, Told, done, show};
 use crate::{ClientUnderTest as _, DriverUnderTest, EventsUnderTest as _, Next, Options};
 
 const COUNT: usize = 400;
@@ -95,6 +95,32 @@ pub fn a_slow_consumer_stops_the_socket_only(driver: &impl DriverUnderTest) {
     assert_eq!(events.next(Duration::from_millis(100)), Next::TimedOut);
     client.shutdown().expect("ends");
     assert_eq!(events.next(Duration::from_secs(5)), Next::End);
+}
+
+/// A consumer that is behind and waits for an answer gets it: it may send from within its loop.
+pub fn a_slow_consumer_gets_its_answers(driver: &impl DriverUnderTest) {
+    let mut waiting = None;
+    let script = Script::reacting(move |_, told| match told {
+        Told::Command(ticket, Request::SetPresence(_)) => {
+            waiting = Some(ticket);
+            Some(Vec::new())
+        }
+        // The answer comes after many other things.
+        Told::Input(Input::Received { bytes, .. }) if bytes.starts_with(b"000100") => {
+            Some(std::iter::once(show(bytes)).chain(waiting.take().map(done)).collect())
+        }
+        _ => None,
+    });
+    let options = Options { event_limit: 8, ..Options::new(&flood().url()) };
+    let (client, mut events) = start(driver, &script, options);
+    script.wait_opened();
+    assert_eq!(settled(&script), 8);
+    client.call(SetPresence { presence: Presence::Available }).expect("is answered");
+    assert_eq!(settled(&script), 101, "and then reading stops again");
+    for at in 0..COUNT {
+        assert_eq!(next_shown(&mut events).trim(), format!("{at:06}"));
+    }
+    client.shutdown().expect("ends");
 }
 
 /// Nobody listens: events are dropped, the socket flows.

@@ -89,6 +89,12 @@ impl Client {
         self.open.len()
     }
 
+    /// What the engine calls its present connection.
+    #[must_use]
+    pub fn connection(&self) -> Option<engine::ConnId> {
+        self.link.as_ref().map(|link| link.number)
+    }
+
     /// Texts of the messages told, in order.
     #[must_use]
     pub fn texts(&self) -> Vec<String> {

@@ -1,8 +1,8 @@
 //! A store as the contract allows it: commits in order, each durable at a moment of its own, told to the engine one by
 //! one or several at once; reads answered at any time, in any order, never blind to a commit asked before them.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher as _};
 use std::sync::Arc;
 

@@ -82,9 +82,9 @@ impl Model {
     }
 
     fn nothing_outstanding(&self) -> bool {
-        self.server.accounts().all(|(id, account)| {
-            account.companions.keys().all(|device| self.server.outstanding(id, *device) == 0)
-        })
+        self.server
+            .accounts()
+            .all(|(id, account)| account.companions.keys().all(|device| self.server.outstanding(id, *device) == 0))
     }
 
     /// Connects a client and links it by QR code, up to the end of its first login.

@@ -331,6 +331,15 @@ impl Model {
         self.input(actor, input);
     }
 
+    /// Ends a process in which nothing is under way, and starts another with this seed. It is not connected.
+    pub fn restart(&mut self, actor: Actor, seed: [u8; 32]) {
+        if let Some(link) = self.client_mut(actor).link.take() {
+            self.disconnect(&link);
+        }
+        let now = self.clock();
+        self.client_mut(actor).crash(seed, now);
+    }
+
     /// Kills a process when everything up to `durable` is on disk, and starts another, which connects.
     pub fn crash(&mut self, actor: Actor, durable: CommitSeq) {
         if let Some(link) = self.client_mut(actor).link.take() {
@@ -419,8 +428,12 @@ impl Model {
                     }
                     let client = &mut self.clients[actor.0];
                     client.confirming.retain(|(ticket, delivery)| {
-                        if *ticket == completion.ticket && completion.result.is_ok() {
-                            client.watch.confirmed(*delivery);
+                        if *ticket == completion.ticket {
+                            match completion.result {
+                                Ok(_) => client.watch.confirmed(*delivery),
+                                // Not confirmed after all: a careful consumer says it again.
+                                Err(_) => confirm.push(*delivery),
+                            }
                         }
                         *ticket != completion.ticket
                     });

@@ -47,7 +47,7 @@ pub(crate) struct Conn {
     buffer: Vec<u8>,
     pub(crate) phase: Phase,
     rx: Option<Cipher>,
-    tx: Option<Cipher>,
+    pub(super) tx: Option<Cipher>,
     pub(crate) role: Role,
     pub(crate) noise: Option<PublicKey>,
     /// Ids of the client's IQs on this connection.

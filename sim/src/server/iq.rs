@@ -58,6 +58,10 @@ impl Server {
         if let Some((code, backoff)) = self.faults.iq_errors.remove(&namespace) {
             return self.iq_error(conn, iq, code, backoff);
         }
+        if let Some(children) = self.faults.iq_results.remove(&namespace) {
+            let result = Node::new("iq").attr("from", Jid::server()).attr("type", "result").attr("id", iq.text("id"));
+            return self.send(conn, &result.children(children));
+        }
         let set = iq.text("type") == "set";
         let device = self.conns.get(&conn).and_then(Conn::device);
         match (namespace.as_str(), device) {

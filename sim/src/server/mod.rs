@@ -12,6 +12,7 @@ mod deliver;
 pub mod faults;
 mod grammar;
 mod groups;
+mod hostile;
 mod iq;
 mod login;
 mod message_checks;

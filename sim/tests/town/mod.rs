@@ -264,9 +264,11 @@ pub fn sent_stanzas(world: &World, key: DeviceKey, tag: &str) -> Vec<Node> {
         .iter()
         .filter(|traced| !traced.from_client && traced.node.tag == "success")
         .filter(|traced| {
-            traced.node.get("lid").and_then(|lid| lid.parse::<Jid>().ok()).is_some_and(|lid| {
-                world.server.locate(&lid.bare()).map(|(account, _)| account) == Some(key.0)
-            })
+            traced
+                .node
+                .get("lid")
+                .and_then(|lid| lid.parse::<Jid>().ok())
+                .is_some_and(|lid| world.server.locate(&lid.bare()).map(|(account, _)| account) == Some(key.0))
         })
         .map(|traced| traced.conn)
         .collect();
