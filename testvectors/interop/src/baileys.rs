@@ -138,7 +138,6 @@ impl Baileys {
     }
 
     /// Waits for a message of somebody else's.
-    #[must_use]
     pub fn text(&self, text: &str) -> Inbound {
         self.message(text, false)
     }
@@ -156,7 +155,6 @@ impl Baileys {
     }
 
     /// Waits for the copy of what another device of its account sent.
-    #[must_use]
     pub fn own_copy(&self, text: &str) -> Inbound {
         self.message(text, true)
     }

@@ -336,7 +336,6 @@ impl Ours {
     }
 
     /// Waits for a message of somebody else's.
-    #[must_use]
     pub fn text(&self, text: &str) -> Message {
         self.message(text, false)
     }
@@ -355,7 +354,6 @@ impl Ours {
     }
 
     /// Waits for the copy of what another device of its account sent.
-    #[must_use]
     pub fn own_copy(&self, text: &str) -> Message {
         self.message(text, true)
     }
