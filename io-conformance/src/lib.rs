@@ -9,6 +9,7 @@ pub mod peer;
 pub mod scenarios;
 pub mod script;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ pub struct Options {
     pub proxy: Option<String>,
     pub tls_root: Option<Vec<u8>>,
     pub event_limit: usize,
+    pub record: Option<PathBuf>,
     pub machine: Option<Arc<MachineFactory>>,
 }
 
@@ -50,6 +52,7 @@ impl Options {
             proxy: None,
             tls_root: None,
             event_limit: 256,
+            record: None,
             machine: None,
         }
     }
@@ -114,7 +117,8 @@ macro_rules! conformance_tests {
             lifecycle: not_before_the_start, one_client_per_profile, shutdown_waits_for_the_store,
                 dropping_closes_and_frees, rejections_and_failures_are_told, many_idle_accounts;
             http: performs_requests, reports_failures;
-            account: pairs_by_qr_talks_and_comes_back, pairs_by_code, unconfirmed_messages_come_again, logs_out;
+            account: pairs_by_qr_talks_and_comes_back, pairs_by_code, unconfirmed_messages_come_again, logs_out,
+                recordings_replay;
         );
     };
     (@ $driver:expr; $($module:ident: $($scenario:ident),+;)+) => {

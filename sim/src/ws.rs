@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use amarula_core::crypto::PublicKey;
 use tungstenite::handshake::server::{ErrorResponse, Request, Response};
@@ -25,6 +25,8 @@ use crate::violation::{Rule, Violation};
 const MAX_CONNECTIONS: usize = 256;
 /// How long a thread may wait before it looks at its queue again.
 const SLICE: Duration = Duration::from_millis(2);
+/// How long a client may take to close its side after us.
+const DRAIN: Duration = Duration::from_secs(2);
 /// Between the last stanza and the close. Baileys handles stanzas asynchronously: a close that follows at once overtakes
 /// a `<stream:error code=515/>` and it does not come back (close code 428 instead of 515).
 const LINGER: Duration = Duration::from_millis(50);
@@ -265,7 +267,7 @@ fn talk(shared: &Shared, conn: ConnId, socket: &mut WebSocket<TcpStream>, orders
                     thread::sleep(LINGER);
                     let _ = socket.close(None);
                     let _ = socket.flush();
-                    return;
+                    return drain(socket);
                 }
             }
         }
@@ -286,6 +288,23 @@ fn talk(shared: &Shared, conn: ConnId, socket: &mut WebSocket<TcpStream>, orders
             Ok(_) => {}
             Err(tungstenite::Error::Io(error))
                 if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Reads what the client still sends, for a short while: closing a socket with unread bytes resets it, and the client would
+/// lose what it has not read yet.
+fn drain(socket: &mut WebSocket<TcpStream>) {
+    let stream = socket.get_mut();
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    let end = Instant::now() + DRAIN;
+    let mut rest = [0; 4096];
+    while Instant::now() < end {
+        match io::Read::read(stream, &mut rest) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
             Err(_) => return,
         }
     }

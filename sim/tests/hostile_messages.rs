@@ -153,7 +153,7 @@ fn a_sender_key_for_another_chat() {
             axolotl_sender_key_distribution_message: Some(vec![0x33; 60].into()),
         };
         let message =
-            wa::Message { sender_key_distribution_message: Some(distribution.into()), ..wa::Message::default() };
+            wa::Message { sender_key_distribution_message: Some(Box::new(distribution)), ..wa::Message::default() };
         let before = forged(&town);
         phone_sends(&mut town, &format!("SK{}", group.len()), &pad(&message.encode_to_vec(), 1));
         assert_eq!(forged(&town), before + 1, "{group:?}");

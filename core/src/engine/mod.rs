@@ -33,7 +33,7 @@ use self::timers::Timer;
 use crate::config::Config;
 use crate::error::{DropCause, EndReason, Failure, Misuse};
 use crate::event::{self, Event, Warning};
-use crate::flows::connect::Connect;
+use crate::flows::connect::{Connect, Frame};
 use crate::flows::keepalive::Keepalive;
 use crate::flows::login::Login;
 use crate::flows::logout::LogoutFlow;
@@ -68,6 +68,8 @@ pub struct Engine {
     sweep: Sweep,
     inbound: Inbound,
     runner: Runner,
+    /// The driver does not read from the socket.
+    paused: bool,
     last_ticket: u64,
     shutdown: Option<TicketId>,
     finished: bool,
@@ -101,6 +103,7 @@ impl Engine {
             sweep: Sweep::default(),
             inbound: Inbound::default(),
             runner: Runner::default(),
+            paused: false,
             last_ticket: 0,
             shutdown: None,
             finished: false,
@@ -138,6 +141,7 @@ impl Engine {
                 }
             }
             Input::NetworkChanged => self.reconnect(),
+            Input::Reading { paused } => self.paused = paused,
         }
         self.settle();
         Ok(())
@@ -201,7 +205,7 @@ impl Engine {
                 }
             }
             Input::HttpDone { .. } => Err(Misuse::UnknownHttp),
-            Input::Tick | Input::NetworkChanged => Ok(()),
+            Input::Tick | Input::NetworkChanged | Input::Reading { .. } => Ok(()),
         }
     }
 
@@ -212,8 +216,10 @@ impl Engine {
     /// Takes every whole frame. Each is dealt with, and its transaction closed, before the next is looked at: how the bytes
     /// were cut into inputs makes no difference to anything.
     fn read(&mut self) {
-        while let Some(stanza) = self.connect.next_stanza(&mut self.cx) {
-            self.route(stanza);
+        while let Some(frame) = self.connect.next_frame(&mut self.cx) {
+            if let Frame::Stanza(stanza) = frame {
+                self.route(stanza);
+            }
             self.work();
             self.close_transaction();
         }
@@ -304,7 +310,7 @@ impl Engine {
             self.cx.gate.push_now(Output::Load(id, load));
         }
         self.cx.cache.evict();
-        let full = self.appetite() == Appetite::Full;
+        let full = self.paused || self.appetite() == Appetite::Full;
         self.keepalive.rest(&mut self.cx, full);
         if self.shutdown.is_some() && self.cx.cache.durable() == self.cx.cache.last_commit() {
             self.shutdown = None;

@@ -65,6 +65,14 @@ enum State {
     Up(ConnId),
 }
 
+/// What a frame was.
+pub(crate) enum Frame {
+    /// A stanza's bytes.
+    Stanza(Bytes),
+    /// Of the handshake, or nothing that can be read.
+    Taken,
+}
+
 impl Connect {
     pub(crate) fn new() -> Self {
         Self {
@@ -209,36 +217,37 @@ impl Connect {
         }
     }
 
-    /// The next stanza's bytes, if a whole frame is there. Handshake answers are dealt with inside.
-    pub(crate) fn next_stanza(&mut self, cx: &mut Cx) -> Option<Bytes> {
-        loop {
-            if !matches!(self.state, State::Handshaking(..) | State::Greeting(_) | State::Up(_)) || cx.conn.is_none() {
+    /// Takes the next frame, if a whole one is there. Handshake answers are dealt with inside.
+    pub(crate) fn next_frame(&mut self, cx: &mut Cx) -> Option<Frame> {
+        if !matches!(self.state, State::Handshaking(..) | State::Greeting(_) | State::Up(_)) || cx.conn.is_none() {
+            return None;
+        }
+        let body = match self.decoder.next_frame() {
+            Ok(Some(body)) => body,
+            Ok(None) => return None,
+            Err(error) => {
+                self.give_up(cx, DropCause::Protocol(error.to_compact_string()));
                 return None;
             }
-            let body = match self.decoder.next_frame() {
-                Ok(Some(body)) => body,
-                Ok(None) => return None,
-                Err(error) => {
-                    self.give_up(cx, DropCause::Protocol(error.to_compact_string()));
-                    return None;
-                }
-            };
-            if let State::Handshaking(conn, handshake) = &self.state {
-                let (conn, handshake) = (*conn, handshake.clone());
-                self.server_hello(cx, conn, handshake, &body);
-                continue;
+        };
+        if let State::Handshaking(conn, handshake) = &self.state {
+            let (conn, handshake) = (*conn, handshake.clone());
+            self.server_hello(cx, conn, handshake, &body);
+            return Some(Frame::Taken);
+        }
+        let Some(secured) = &mut cx.secured else { return None };
+        let plaintext = match secured.recv.open(body) {
+            Ok(plaintext) => plaintext,
+            Err(error) => {
+                self.give_up(cx, DropCause::Protocol(error.to_compact_string()));
+                return None;
             }
-            let Some(secured) = &mut cx.secured else { return None };
-            let plaintext = match secured.recv.open(body) {
-                Ok(plaintext) => plaintext,
-                Err(error) => {
-                    self.give_up(cx, DropCause::Protocol(error.to_compact_string()));
-                    return None;
-                }
-            };
-            match payload::unpack(&plaintext, payload::MAX_INFLATED) {
-                Ok(stanza) => return Some(stanza),
-                Err(error) => self.bad_node(cx, error.to_compact_string()),
+        };
+        match payload::unpack(&plaintext, payload::MAX_INFLATED) {
+            Ok(stanza) => Some(Frame::Stanza(stanza)),
+            Err(error) => {
+                self.bad_node(cx, error.to_compact_string());
+                Some(Frame::Taken)
             }
         }
     }

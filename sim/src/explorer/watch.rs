@@ -32,6 +32,8 @@ pub(super) struct Watch {
     deliveries: BTreeMap<DeliveryId, String>,
     /// Confirmed for good.
     confirmed: BTreeSet<String>,
+    /// Stanza ids of messages that were told to be unreadable.
+    reported: BTreeSet<String>,
     last: CommitSeq,
 }
 
@@ -80,6 +82,9 @@ impl Watch {
 
     /// An event was told.
     pub(super) fn event(&mut self, delivery: &Delivery, told: CommitSeq) -> Result<(), String> {
+        if let Event::Undecryptable(report) = &delivery.event {
+            self.reported.insert(report.id.to_string());
+        }
         let (Some(id), Event::Message(message)) = (delivery.id, &delivery.event) else { return Ok(()) };
         if !self.inbox.get(&format!("{:016x}", id.0)).is_some_and(|seq| *seq <= told) {
             return Err(format!("message {} was told before it was durable", message.id));
@@ -104,6 +109,8 @@ impl Watch {
             "receipt" if matches!(node.text("type").as_str(), "" | "inactive" | "sender") => {
                 match self.taken.get(&id) {
                     Some(seq) if *seq <= told => Ok(()),
+                    // A copy of what our own phone sent is not asked for again (`protocol/messages.md` §11.5).
+                    _ if node.text("type") == "sender" && self.reported.contains(&id) => Ok(()),
                     _ => Err(format!("receipt for {id} before the message was durable")),
                 }
             }
