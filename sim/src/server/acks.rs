@@ -39,6 +39,9 @@ impl Server {
         let Some(companion) = self.companion_mut(key) else { return };
         let loose = companion.outbox.find_loosely(&class, &id, &to);
         let Some(seq) = companion.outbox.find(&wanted).or(loose) else {
+            if companion.outbox.is_second_answer(&wanted) {
+                return;
+            }
             let again = companion.outbox.answered.contains(&wanted);
             // A stanza that a test let come twice is answered twice.
             let twice = again && companion.disturbed;
@@ -110,6 +113,9 @@ impl Server {
         let Some(companion) = self.companion_mut(key) else { return };
         let available = companion.available;
         let Some(seq) = companion.outbox.find(&wanted) else {
+            if companion.outbox.is_second_answer(&wanted) {
+                return;
+            }
             let again = companion.outbox.answered.contains(&wanted);
             if again && companion.disturbed {
                 return;
