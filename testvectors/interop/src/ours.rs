@@ -54,9 +54,36 @@ enum Handle {
     Blocking(amarula_blocking::Client, Option<JoinHandle<()>>),
 }
 
-/// One client of ours. Every event is confirmed as soon as it is here.
+impl Drop for Handle {
+    fn drop(&mut self) {
+        match self {
+            Self::Tokio(runtime, client) => {
+                let _ = runtime.block_on(client.shutdown());
+            }
+            Self::Blocking(client, reader) => {
+                let _ = client.shutdown();
+                let _ = reader.take().map(JoinHandle::join);
+            }
+        }
+    }
+}
+
+/// Where clients go on living that a scenario has let go, so that they can answer to the end.
+#[derive(Clone, Default)]
+pub(crate) struct Pasture(Arc<Mutex<Vec<Handle>>>);
+
+impl Pasture {
+    /// Ends them.
+    pub(crate) fn clear(&self) {
+        let handles = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(handles);
+    }
+}
+
+/// One client of ours. Every event is confirmed before it is seen.
 pub struct Ours {
     handle: Option<Handle>,
+    pasture: Pasture,
     log: Arc<Log>,
     settings: Settings,
     device: u16,
@@ -85,7 +112,13 @@ macro_rules! built {
 
 impl Ours {
     /// Starts a client of this person on a folder of its own.
-    pub(crate) fn start(driver: Driver, person: &Person, folder: &Path, server: &LoopbackServer) -> Self {
+    pub(crate) fn start(
+        driver: Driver,
+        person: &Person,
+        folder: &Path,
+        server: &LoopbackServer,
+        pasture: &Pasture,
+    ) -> Self {
         let settings = Settings {
             driver,
             person: person.clone(),
@@ -93,10 +126,10 @@ impl Ours {
             url: server.url_for(ClientProfile::Strict),
             root_key: server.root_key(),
         };
-        Self::run(settings, 0)
+        Self::run(settings, 0, pasture.clone())
     }
 
-    fn run(settings: Settings, device: u16) -> Self {
+    fn run(settings: Settings, device: u16, pasture: Pasture) -> Self {
         let log = Arc::new(Log::default());
         let for_reader = Arc::clone(&log);
         let handle = match settings.driver {
@@ -110,9 +143,10 @@ impl Ours {
                 let mut events = runtime.block_on(client.connect()).expect("it starts");
                 runtime.spawn(async move {
                     while let Some(delivery) = events.next().await {
-                        for_reader.push(delivery.event());
-                        // After a shutdown it comes again, which is as it should be.
-                        let _ = delivery.confirm().await;
+                        // Not confirmed before a shutdown, it comes again after it: then it is seen then.
+                        if delivery.confirm().await.is_ok() {
+                            for_reader.push(delivery.event());
+                        }
                     }
                     for_reader.end();
                 });
@@ -123,15 +157,16 @@ impl Ours {
                 let events = client.connect().expect("it starts");
                 let reader = thread::spawn(move || {
                     for delivery in events {
-                        for_reader.push(delivery.event());
-                        let _ = delivery.confirm();
+                        if delivery.confirm().is_ok() {
+                            for_reader.push(delivery.event());
+                        }
                     }
                     for_reader.end();
                 });
                 Handle::Blocking(client, Some(reader))
             }
         };
-        Self { handle: Some(handle), log, settings, device }
+        Self { handle: Some(handle), pasture, log, settings, device }
     }
 
     /// Whose client it is.
@@ -161,30 +196,20 @@ impl Ours {
     /// # Panics
     /// If it does not end in order.
     pub fn stop(&mut self) {
-        match self.handle.take() {
-            Some(Handle::Tokio(runtime, client)) => {
-                runtime.block_on(client.shutdown()).expect("a shutdown");
-                self.event("the end of events", |event| {
-                    matches!(event, Event::Connection(Connection::Ended { .. })).then_some(())
-                });
-                drop(client);
-                runtime.shutdown_timeout(PATIENCE);
-            }
-            Some(Handle::Blocking(client, reader)) => {
-                client.shutdown().expect("a shutdown");
-                drop(client);
-                if let Some(reader) = reader {
-                    reader.join().expect("the reader of events");
-                }
-            }
-            None => {}
+        if let Some(handle) = &self.handle {
+            let done = match handle {
+                Handle::Tokio(runtime, client) => runtime.block_on(client.shutdown()),
+                Handle::Blocking(client, _) => client.shutdown(),
+            };
+            done.expect("a shutdown");
         }
+        self.handle = None;
     }
 
     /// Starts it again from its store, after [`stop`](Self::stop).
     pub fn restart(&mut self) {
         self.stop();
-        *self = Self::run(self.settings.clone(), self.device);
+        *self = Self::run(self.settings.clone(), self.device, self.pasture.clone());
     }
 
     /// Takes the first event that fits, past or future.
@@ -397,16 +422,7 @@ fn text_of(event: &Event) -> Option<(&Message, &str)> {
 
 impl Drop for Ours {
     fn drop(&mut self) {
-        match self.handle.take() {
-            Some(Handle::Tokio(runtime, client)) => {
-                let _ = runtime.block_on(client.shutdown());
-                drop(client);
-                runtime.shutdown_background();
-            }
-            Some(Handle::Blocking(client, _)) => {
-                let _ = client.shutdown();
-            }
-            None => {}
-        }
+        let handles = &mut *self.pasture.0.lock().unwrap_or_else(PoisonError::into_inner);
+        handles.extend(self.handle.take());
     }
 }

@@ -11,6 +11,7 @@ use amarula_sim::{AccountId, ServerConfig, SimTime};
 use tempfile::TempDir;
 
 use crate::program::{Program, available};
+use crate::ours::Pasture;
 use crate::{Baileys, Driver, Ours, PATIENCE, say};
 
 /// An account.
@@ -53,6 +54,7 @@ pub struct Stage {
     program: OnceLock<Arc<Program>>,
     folder: TempDir,
     driver: Driver,
+    pasture: Pasture,
     next: Cell<u32>,
 }
 
@@ -94,6 +96,7 @@ impl Stage {
             program: OnceLock::new(),
             folder: TempDir::new().expect("a folder"),
             driver,
+            pasture: Pasture::default(),
             next: Cell::new(1),
         }
     }
@@ -121,7 +124,7 @@ impl Stage {
     #[must_use]
     pub fn unlinked_ours(&self, person: &Person) -> Ours {
         let folder = self.folder.path().join(format!("ours-{}", self.number()));
-        Ours::start(self.driver, person, &folder, &self.server)
+        Ours::start(self.driver, person, &folder, &self.server, &self.pasture)
     }
 
     /// A client of ours, linked by QR, online, with prekeys on the server.
@@ -262,15 +265,14 @@ impl Stage {
 
     /// The end of a scenario: everybody has answered everything, and the server objected to nothing.
     fn judge(&self) {
-        let devices: Vec<(AccountId, u16)> = self.server.with_server(|server, _| {
+        let mut waiting = Vec::new();
+        let settled = self.server.wait_for(PATIENCE, |server| {
             let accounts = server.accounts();
-            accounts.flat_map(|(id, account)| account.companions.keys().map(move |device| (id, *device))).collect()
+            let devices = accounts.flat_map(|(id, account)| account.companions.keys().map(move |device| (id, *device)));
+            waiting = devices.filter(|(account, device)| server.outstanding(*account, *device) > 0).collect();
+            waiting.is_empty().then_some(())
         });
-        for (account, device) in devices {
-            let settled =
-                self.server.wait_for(PATIENCE, |server| (server.outstanding(account, device) == 0).then_some(()));
-            assert!(settled.is_some(), "device {device} of {account:?} owes answers");
-        }
+        assert!(settled.is_some(), "these owe answers: {waiting:?}");
         assert_eq!(self.server.violations(), [], "the server objected");
     }
 }
@@ -281,6 +283,7 @@ fn text_attr(node: &amarula_core::wire::Node, key: &str) -> String {
 
 impl Drop for Stage {
     fn drop(&mut self) {
+        self.pasture.clear();
         if !std::thread::panicking() {
             return;
         }
