@@ -127,6 +127,9 @@ impl Server {
                 }
                 Some(DeliveryFault::Duplicate) => {
                     self.disturb(key, &node, false);
+                    if let Some(companion) = self.companion_mut(key) {
+                        companion.outbox.doubled.insert(super::outbox::key_of(&node));
+                    }
                     self.send(conn, &node);
                     self.send(conn, &node);
                 }

@@ -34,7 +34,7 @@ impl Server {
                     return self.message_ack(conn, node, None, None);
                 }
                 // Baileys answers a phone's retry by sending to everybody again.
-                Some(_) if self.is_lenient() && self.was_asked(key, &node.text("id")) => {}
+                Some(_) if self.is_lenient(key) && self.was_asked(key, &node.text("id")) => {}
                 Some(_) => {
                     self.object(
                         conn,
