@@ -14,6 +14,6 @@ pub(crate) use cache::{Cache, LoadOutcome};
 pub use key::{Batch, Namespace, Op, RecordKey};
 pub use own::{CorruptAccount, OwnAccount};
 pub(crate) use record::record_key;
-pub use table::recode;
 pub(crate) use table::State;
+pub use table::recode;
 pub(crate) use view::{Gap, Notes, View};
