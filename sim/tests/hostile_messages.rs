@@ -55,9 +55,8 @@ fn forged(town: &Town) -> usize {
 /// What the server saw of us last, among the answers to messages.
 fn last_answer(town: &Town, by: &Person) -> Node {
     let trace = town.world.server.trace().iter().rev();
-    let is_answer = |node: &Node| {
-        node.tag == "receipt" || (node.tag == "ack" && node.get("class").as_deref() == Some("message"))
-    };
+    let is_answer =
+        |node: &Node| node.tag == "receipt" || (node.tag == "ack" && node.get("class").as_deref() == Some("message"));
     let conn = town.world.server.connections().find(|(_, device)| *device == Some(by.key())).expect("connected").0;
     let mut all = trace.filter(|traced| traced.from_client && traced.conn == conn && is_answer(&traced.node));
     all.next().expect("an answer").node.clone()
@@ -153,10 +152,8 @@ fn a_sender_key_for_another_chat() {
             group_id: Some(group.to_owned()),
             axolotl_sender_key_distribution_message: Some(vec![0x33; 60].into()),
         };
-        let message = wa::Message {
-            sender_key_distribution_message: Some(Box::new(distribution)),
-            ..wa::Message::default()
-        };
+        let message =
+            wa::Message { sender_key_distribution_message: Some(Box::new(distribution)), ..wa::Message::default() };
         let before = forged(&town);
         phone_sends(&mut town, &format!("SK{}", group.len()), &pad(&message.encode_to_vec(), 1));
         assert_eq!(forged(&town), before + 1, "{group:?}");

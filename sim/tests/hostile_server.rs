@@ -64,16 +64,16 @@ fn bytes_that_are_no_frames() {
         // An honest message behind it: its counter is the next, but the stream is broken.
         let (alice, bob) = (town.alice.clone(), town.bob.clone());
         town.phone_says(&bob, &alice.pn, "behind");
-        town.run(2 * MINUTE);
+        town.run(20_000);
         let mut causes = drops(&town);
-        if causes.is_empty() && matches!(what, "noise" | "the largest length") {
+        if causes.is_empty() && matches!(what, "noise" | "the largest length" | "text") {
             // The beginning of a frame of megabytes: it may yet come, until the connection ends.
             town.world.break_connection(alice.client);
-            town.run(2 * MINUTE);
             causes = vec![DropCause::Protocol("waits".into())];
         }
         assert!(!causes.is_empty(), "{what}: the connection must end");
         assert!(causes.iter().all(|c| matches!(c, DropCause::Protocol(_) | DropCause::Dead)), "{what}: {causes:?}");
+        town.run(2 * MINUTE);
         assert_eq!(texts(&town.world, alice.client), ["behind"], "{what}");
         assert!(keys(&town).iter().all(|key| before.contains(key)), "{what}");
         town.assert_alive();
@@ -138,8 +138,18 @@ fn answers_of_the_wrong_shape() {
         ("usync", vec![Node::new("list")]),
         ("usync", vec![user(Node::new("devices"))]),
         ("usync", vec![user(Node::new("devices").child(Node::new("device-list")))]),
-        ("usync", vec![user(Node::new("devices").child(Node::new("device-list").child(Node::new("device").attr("id", "-1"))))]),
-        ("usync", vec![user(Node::new("devices").child(Node::new("device-list").child(Node::new("device").attr("id", "99999999"))))]),
+        (
+            "usync",
+            vec![user(
+                Node::new("devices").child(Node::new("device-list").child(Node::new("device").attr("id", "-1"))),
+            )],
+        ),
+        (
+            "usync",
+            vec![user(
+                Node::new("devices").child(Node::new("device-list").child(Node::new("device").attr("id", "99999999"))),
+            )],
+        ),
         ("usync", vec![user(Node::new("lid").attr("val", "nonsense"))]),
         ("usync", vec![user(Node::new("devices").child(Node::new("error").attr("code", "500")))]),
         ("encrypt", vec![]),
@@ -180,8 +190,11 @@ fn answers_of_the_wrong_shape() {
         town.world.assert_clean();
     }
     // The login's own questions.
-    for namespace in ["encrypt", "passive", "abt", "blocklist", "privacy", "w:p", "urn:xmpp:whatsapp:dirty"] {
-        for children in [vec![], vec![Node::new("nonsense")], vec![leaf("props", vec![1]), Node::new("count").attr("value", "-3")]] {
+    // (Not `passive`: what is in its answer means nothing, and the fault would keep the server from delivering.)
+    for namespace in ["encrypt", "abt", "blocklist", "privacy", "w:p", "urn:xmpp:whatsapp:dirty"] {
+        for children in
+            [vec![], vec![Node::new("nonsense")], vec![leaf("props", vec![1]), Node::new("count").attr("value", "-3")]]
+        {
             let mut town = acquainted();
             town.world.break_connection(town.alice.client);
             town.world.server.faults().iq_results.insert(namespace.to_owned(), children);
@@ -196,24 +209,121 @@ fn answers_of_the_wrong_shape() {
 
 // ---- anything, from the vocabulary ------------------------------------------------------------------------------------
 
-const TAGS: &[&str] = &[
-    "message", "receipt", "notification", "ack", "iq", "ib", "presence", "chatstate", "call", "status", "success",
-];
+const TAGS: &[&str] =
+    &["message", "receipt", "notification", "ack", "iq", "ib", "presence", "chatstate", "call", "status", "success"];
 const CHILDREN: &[&str] = &[
-    "enc", "participants", "to", "user", "list", "item", "retry", "registration", "keys", "key", "skey", "identity", "id",
-    "value", "signature", "device-identity", "type", "add", "remove", "update", "device", "devices", "key-index-list", "count",
-    "digest", "meta", "unavailable", "plaintext", "error", "offline", "offline_preview", "dirty", "edge_routing",
-    "routing_info", "tokens", "token", "composing", "paused", "offer", "bot", "verified_name", "reporting",
+    "enc",
+    "participants",
+    "to",
+    "user",
+    "list",
+    "item",
+    "retry",
+    "registration",
+    "keys",
+    "key",
+    "skey",
+    "identity",
+    "id",
+    "value",
+    "signature",
+    "device-identity",
+    "type",
+    "add",
+    "remove",
+    "update",
+    "device",
+    "devices",
+    "key-index-list",
+    "count",
+    "digest",
+    "meta",
+    "unavailable",
+    "plaintext",
+    "error",
+    "offline",
+    "offline_preview",
+    "dirty",
+    "edge_routing",
+    "routing_info",
+    "tokens",
+    "token",
+    "composing",
+    "paused",
+    "offer",
+    "bot",
+    "verified_name",
+    "reporting",
 ];
 const KEYS: &[&str] = &[
-    "id", "from", "to", "type", "t", "participant", "recipient", "class", "error", "phash", "count", "offline", "notify",
-    "category", "sender_lid", "sender_pn", "participant_lid", "participant_pn", "peer_recipient_lid", "lid", "jid", "key",
-    "edit", "v", "decrypt-fail", "value", "code", "addressing_mode", "hash", "key-index", "ts", "xmlns", "refresh_lid",
+    "id",
+    "from",
+    "to",
+    "type",
+    "t",
+    "participant",
+    "recipient",
+    "class",
+    "error",
+    "phash",
+    "count",
+    "offline",
+    "notify",
+    "category",
+    "sender_lid",
+    "sender_pn",
+    "participant_lid",
+    "participant_pn",
+    "peer_recipient_lid",
+    "lid",
+    "jid",
+    "key",
+    "edit",
+    "v",
+    "decrypt-fail",
+    "value",
+    "code",
+    "addressing_mode",
+    "hash",
+    "key-index",
+    "ts",
+    "xmlns",
+    "refresh_lid",
 ];
 const VALUES: &[&str] = &[
-    "", "0", "1", "5", "-1", "4294967296", "18446744073709551615", "msg", "pkmsg", "skmsg", "retry", "read", "sender",
-    "inactive", "peer", "encrypt", "devices", "account_sync", "w:gp2", "privacy_token", "result", "error", "get", "set",
-    "available", "unavailable", "urn:xmpp:ping", "nonsense", "true", "hide", "message", "receipt", "server-error",
+    "",
+    "0",
+    "1",
+    "5",
+    "-1",
+    "4294967296",
+    "18446744073709551615",
+    "msg",
+    "pkmsg",
+    "skmsg",
+    "retry",
+    "read",
+    "sender",
+    "inactive",
+    "peer",
+    "encrypt",
+    "devices",
+    "account_sync",
+    "w:gp2",
+    "privacy_token",
+    "result",
+    "error",
+    "get",
+    "set",
+    "available",
+    "unavailable",
+    "urn:xmpp:ping",
+    "nonsense",
+    "true",
+    "hide",
+    "message",
+    "receipt",
+    "server-error",
 ];
 
 fn value() -> impl Strategy<Value = Value> {

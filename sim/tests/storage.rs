@@ -53,7 +53,11 @@ fn assert_all_there(town: &Town, what: &str) {
     assert_eq!(got, wanted.into_iter().collect(), "{what}");
     let mut got = texts(&town.world, town.bob.client);
     got.sort_unstable();
-    assert_eq!(got, ["a1", "a2", "b", "own", "p1"].map(str::to_owned).into_iter().filter(|t| t != "b").collect::<Vec<_>>(), "{what}");
+    assert_eq!(
+        got,
+        ["a1", "a2", "b", "own", "p1"].map(str::to_owned).into_iter().filter(|t| t != "b").collect::<Vec<_>>(),
+        "{what}"
+    );
     assert_once(&town.world, town.bob.client);
     assert_eq!(town.world.server.phone(town.bob.account).texts().iter().filter(|t| *t == "a1").count(), 1, "{what}");
     assert_eq!(town.world.store(town.alice.client).count(Namespace::Outbox), 0, "{what}");
@@ -147,8 +151,10 @@ fn a_corrupt_account_is_left_alone() {
         town.world.take_events(alice.client);
         let _ = town.world.submit(alice.client, Connect).unwrap();
         town.run(MINUTE);
-        assert!(town.world.saw(alice.client, |event| matches!(event,
-            Event::Connection(Connection::Ended { reason: EndReason::CorruptAccount, wiped: false }))));
+        assert!(town.world.saw(alice.client, |event| matches!(
+            event,
+            Event::Connection(Connection::Ended { reason: EndReason::CorruptAccount, wiped: false })
+        )));
         assert!(!town.world.saw(alice.client, |event| matches!(event, Event::Pairing(_))));
         assert!(town.world.conn(alice.client).is_none(), "no connection was tried");
     }
@@ -185,13 +191,12 @@ fn corrupt_records_of_each_kind() {
         town.assert_alive();
         // A retry is the right answer to a lost session.
         let violations = town.world.server.take_violations();
-        assert!(
-            violations.iter().all(|v| v.detail.contains("nobody disturbed")),
-            "{namespace:?}: {violations:#?}"
-        );
+        assert!(violations.iter().all(|v| v.detail.contains("nobody disturbed")), "{namespace:?}: {violations:#?}");
     }
     use Namespace::*;
-    for kind in [Session, Identity, PreKey, SignedPreKey, LidOfPn, PnOfLid, DeviceList, SentMessage, Inbox, Outbox, Link] {
+    for kind in
+        [Session, Identity, PreKey, SignedPreKey, LidOfPn, PnOfLid, DeviceList, SentMessage, Inbox, Outbox, Link]
+    {
         assert!(damaged.contains(&kind), "there was nothing of {kind:?} to damage");
     }
 }
