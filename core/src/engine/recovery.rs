@@ -52,6 +52,7 @@ impl Engine {
         self.pair.storage_failed(&mut self.cx);
         self.runner.storage_failed(&mut self.cx);
         self.cx.cache.poison();
+        self.cx.retries.storage_failed();
         self.start_over(error.retryable, &error.message);
         for mut answer in answers {
             // What the server said stays true; what we only wrote did not happen.

@@ -341,7 +341,9 @@ impl Encrypted {
         {
             return forged(cx, source, "a protocol message that only our own devices may send");
         }
-        deliver(cx, source, &message, raw);
+        if cx.retries.comes(source) {
+            deliver(cx, source, &message, raw);
+        }
     }
 
     fn take_sender_key(&self, cx: &mut Cx, message: &wa::message::SenderKeyDistributionMessage) {

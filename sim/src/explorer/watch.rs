@@ -172,6 +172,7 @@ impl Watch {
         }
         self.paired = self.paired.and_then(|mut seq| survived(&mut seq).then_some(seq));
         self.last = CommitSeq(0);
+        self.forget_reported();
     }
 
     /// A commit and all behind it were given up: what they wrote was never there.
@@ -184,6 +185,13 @@ impl Watch {
             map.retain(|_, seq| *seq < first);
         }
         self.paired = self.paired.filter(|seq| *seq < first);
+        self.forget_reported();
+    }
+
+    /// A message that was asked for again may come twice, as two ciphertexts. That it came is remembered in memory only:
+    /// whoever loses that may tell it twice.
+    fn forget_reported(&mut self) {
+        self.confirmed.retain(|id| !self.reported.contains(id));
     }
 }
 
