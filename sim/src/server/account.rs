@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use amarula_core::crypto::PublicKey;
 use amarula_core::wire::{Jid, Server as Domain};
 
-use super::config::ClientProfile;
 use super::ConnId;
+use super::config::ClientProfile;
 use super::outbox::Outbox;
 use crate::phone::Phone;
 use crate::proto::AdvSignedIdentity;

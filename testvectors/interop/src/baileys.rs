@@ -94,8 +94,7 @@ impl Baileys {
     /// Starts it, with what its auth folder holds.
     pub fn start(&self) {
         let name = format!("Baileys {}", self.name);
-        let params =
-            json!({"authDir": self.auth, "url": self.url, "rootKeyHex": self.root_key, "name": name});
+        let params = json!({"authDir": self.auth, "url": self.url, "rootKeyHex": self.root_key, "name": name});
         self.call("start", &params);
     }
 
@@ -162,7 +161,8 @@ impl Baileys {
     fn message(&self, text: &str, from_me: bool) -> Inbound {
         let shown: String = text.chars().take(40).collect();
         self.event(&format!("the message {shown:?}"), |name, data| {
-            Inbound::of(name, data).filter(|message| message.text.as_deref() == Some(text) && message.from_me == from_me)
+            Inbound::of(name, data)
+                .filter(|message| message.text.as_deref() == Some(text) && message.from_me == from_me)
         })
     }
 

@@ -6,10 +6,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use amarula_core::address::Address;
+use amarula_core::content::Content;
 use amarula_core::engine::command::{ChatState, Command, Presence, Sent};
 use amarula_core::event::{Connection, Event, Pairing, Receipt, ReceiptKind};
 use amarula_core::message::Message;
-use amarula_core::content::Content;
 use amarula_core::wire::Jid;
 use amarula_sim::server::ClientProfile;
 use amarula_sim::ws::LoopbackServer;
@@ -266,9 +266,7 @@ impl Ours {
 
     /// Waits until the backlog is through.
     pub fn wait_caught_up(&self) {
-        self.event("caught up", |event| {
-            matches!(event, Event::Connection(Connection::CaughtUp { .. })).then_some(())
-        });
+        self.event("caught up", |event| matches!(event, Event::Connection(Connection::CaughtUp { .. })).then_some(()));
     }
 
     /// Asks for a pairing code.

@@ -10,8 +10,8 @@ use amarula_sim::ws::LoopbackServer;
 use amarula_sim::{AccountId, ServerConfig, SimTime};
 use tempfile::TempDir;
 
-use crate::program::{Program, available};
 use crate::ours::Pasture;
+use crate::program::{Program, available};
 use crate::{Baileys, Driver, Ours, PATIENCE, say};
 
 /// An account.
@@ -194,9 +194,8 @@ impl Stage {
     /// # Panics
     /// If it does not come.
     pub fn type_code(&self, person: &Person, code: &str) {
-        let typed = self
-            .server
-            .wait_for(PATIENCE, |server| server.type_code(SimTime::default(), person.account, code).ok());
+        let typed =
+            self.server.wait_for(PATIENCE, |server| server.type_code(SimTime::default(), person.account, code).ok());
         typed.expect("a request for a code");
     }
 
@@ -217,9 +216,8 @@ impl Stage {
     /// # Panics
     /// If it does not.
     pub fn wait_settled(&self, person: &Person, device: u16) {
-        let settled = self
-            .server
-            .wait_for(PATIENCE, |server| (server.outstanding(person.account, device) == 0).then_some(()));
+        let settled =
+            self.server.wait_for(PATIENCE, |server| (server.outstanding(person.account, device) == 0).then_some(()));
         assert!(settled.is_some(), "{}:{device} owes answers", person.pn);
     }
 

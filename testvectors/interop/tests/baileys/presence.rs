@@ -43,11 +43,8 @@ fn sees(ours: &Ours, whom: &Jid, available: bool) {
 fn typing(stage: &Stage) {
     let (anna, bert) = (stage.person(), stage.person());
     let (ours, baileys) = (stage.ours(&anna), stage.baileys(&bert, "bert"));
-    let states = [
-        (ChatState::Composing, "composing"),
-        (ChatState::Recording, "recording"),
-        (ChatState::Paused, "paused"),
-    ];
+    let states =
+        [(ChatState::Composing, "composing"), (ChatState::Recording, "recording"), (ChatState::Paused, "paused")];
     for (state, name) in states {
         ours.send_chat_state(&bert.jid(), state);
         // What Baileys calls it: pausing is being there.
