@@ -4,6 +4,7 @@ mod damage;
 mod offline;
 mod own_devices;
 mod pairing;
+mod peers;
 mod presence;
 mod receipts;
 mod texts;
