@@ -37,8 +37,13 @@ mod lease;
 mod memory;
 mod profile;
 mod registry;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod sql;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod store;
 mod sync;
+mod term;
 
 pub use corruption::{Corruption, CorruptionWatcher, Damaged};
 pub use faulty::{Fault, FaultyStore};
@@ -47,4 +52,7 @@ pub use lease::{AcquireError, Holder, Lease};
 pub use memory::{MemoryStore, Snapshot};
 pub use profile::{Profile, ProfileError};
 pub use registry::{AlreadyConnected, ProfileRegistry, Registration};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::{MAX_KEY_LEN, Store, run_load};
+pub use term::{LeaseLost, LeaseTerm};
