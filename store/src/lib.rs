@@ -35,6 +35,8 @@ mod faulty;
 mod file;
 mod lease;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod profile;
 mod registry;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -50,6 +52,8 @@ pub use faulty::{Fault, FaultyStore};
 pub use file::{DATA_DIR_ENV, DEFAULT_ROOT, FileOptions, FileStore};
 pub use lease::{AcquireError, Holder, Lease};
 pub use memory::{MemoryStore, Snapshot};
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresOptions, PostgresStore};
 pub use profile::{Profile, ProfileError};
 pub use registry::{AlreadyConnected, ProfileRegistry, Registration};
 #[cfg(feature = "sqlite")]
