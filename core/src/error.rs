@@ -214,6 +214,9 @@ pub enum EndReason {
     /// The phone has no multi-device support.
     #[error("the phone does not support linked devices")]
     NoMultiDevice,
+    /// The store refuses for good: the lease of this profile was lost, for example. Find out why, then connect again.
+    #[error("the store refuses: {0}")]
+    Storage(Str),
     /// The stored account can't be read. Restore a backup, or clear the profile and pair again.
     #[error("the stored account cannot be read; restore a backup, or clear the profile and pair again")]
     CorruptAccount,

@@ -41,6 +41,10 @@ fn jid() -> impl Strategy<Value = Jid> {
         (Server::Other("future.example".into()), 0),
     ]);
     (text(), server, any::<u16>()).prop_map(|(user, (server, devices), device)| {
+        // What no JID's user holds is refused by both sides.
+        let user: String = user.chars().filter(|c| !matches!(c, '.' | ':' | '@' | '|')).collect();
+        let user: String = user.chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect();
+        let user = if user.is_empty() { "0".to_owned() } else { user };
         Jid::new(user, server).with_device(if devices == 0 { 0 } else { device % devices })
     })
 }

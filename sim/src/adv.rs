@@ -97,7 +97,11 @@ pub fn check_answer(
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn check_identity(account: &PublicKey, companion: &PublicKey, blob: &[u8]) -> Result<AdvDeviceIdentity, &'static str> {
+pub fn check_identity(
+    account: &PublicKey,
+    companion: &PublicKey,
+    blob: &[u8],
+) -> Result<AdvDeviceIdentity, &'static str> {
     let signed = AdvSignedIdentity::decode(blob).map_err(|_| "the device identity does not parse")?;
     if signed.account_signature_key.as_ref().is_some_and(|key| !key.is_empty() && key != account.as_bytes()) {
         return Err("accountSignatureKey is not the account's");
@@ -131,7 +135,9 @@ mod tests {
     use prost::Message as _;
 
     use super::{check_answer, check_identity, sign_companion, sign_key_index};
-    use crate::proto::{AdvDeviceIdentity, AdvHmac, AdvKeyIndexList, AdvSignedIdentity, AdvSignedKeyIndexList, AdvType};
+    use crate::proto::{
+        AdvDeviceIdentity, AdvHmac, AdvKeyIndexList, AdvSignedIdentity, AdvSignedKeyIndexList, AdvType,
+    };
 
     const RANDOM: [u8; 64] = [0x5a; 64];
 
@@ -152,8 +158,14 @@ mod tests {
     /// pairing §12.
     #[test]
     fn vectors() {
-        let signed =
-            sign_companion(&key(0x44), &key(0x22).public(), &details(AdvType::E2ee), AdvType::E2ee, &[0x0a; 32], &RANDOM);
+        let signed = sign_companion(
+            &key(0x44),
+            &key(0x22).public(),
+            &details(AdvType::E2ee),
+            AdvType::E2ee,
+            &[0x0a; 32],
+            &RANDOM,
+        );
         assert_eq!(hex::encode(&signed.details), "08011080e2cfaa06180120002800");
         assert_eq!(signed.container.len(), 154);
         let container = AdvHmac::decode(&signed.container[..]).unwrap();
@@ -173,10 +185,7 @@ mod tests {
             device_signature: Some(device_signature),
         }
         .encode_to_vec();
-        assert_eq!(
-            hex::encode(sha256(&[&answer])),
-            "57ae7ed0355ff7a25ef9d7ff2a8219aec73fb5af06478ba51fa8324a11caa047"
-        );
+        assert_eq!(hex::encode(sha256(&[&answer])), "57ae7ed0355ff7a25ef9d7ff2a8219aec73fb5af06478ba51fa8324a11caa047");
         let full = check_answer(&key(0x44), &key(0x22).public(), &signed, &answer).unwrap().encode_to_vec();
         assert!(check_identity(&key(0x44).public(), &key(0x22).public(), &full).is_ok());
         assert!(check_identity(&key(0x44).public(), &key(0x23).public(), &full).is_err());

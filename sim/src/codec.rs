@@ -1,6 +1,6 @@
 //! Frames and owned nodes. The node codec itself is `amarula_core::wire`'s; framing is written here from transport §2.
 
-use amarula_core::wire::{Document, Jid, Node, NodeLimits, Value, encode};
+use amarula_core::wire::{Document, EncodeError, Jid, Node, NodeLimits, Value, encode};
 
 /// `len(3, BE) ‖ body`.
 #[must_use]
@@ -23,21 +23,18 @@ pub fn take_frame(buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
 
 /// What a transport frame holds before encryption: flag and node bytes, compressed if asked for (transport §6.1).
 ///
-/// # Panics
-/// If the simulator built a node that cannot be written: a bug in it.
-#[must_use]
-pub fn write_node(node: &Node, compress: bool) -> Vec<u8> {
+/// # Errors
+/// The node cannot be written: only what a client made the server repeat can be like that.
+pub fn write_node(node: &Node, compress: bool) -> Result<Vec<u8>, EncodeError> {
     let mut bytes = Vec::new();
-    if let Err(error) = encode(node, &mut bytes) {
-        panic!("the simulator built an unwritable node {node}: {error}");
-    }
+    encode(node, &mut bytes)?;
     if compress {
         bytes = miniz_oxide::deflate::compress_to_vec_zlib(&bytes, 6);
         bytes.insert(0, 2);
     } else {
         bytes.insert(0, 0);
     }
-    bytes
+    Ok(bytes)
 }
 
 /// Reads a decrypted transport frame. Clients never compress.

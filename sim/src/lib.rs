@@ -7,6 +7,7 @@
 pub mod adv;
 pub mod certs;
 pub mod codec;
+pub mod explorer;
 pub mod noise;
 pub mod phone;
 #[allow(missing_docs, reason = "fields are named as in the schema")]

@@ -285,7 +285,9 @@ mod tests {
         assert_eq!(hex::encode(hello.payload), "4198e7f434e3479b9ecb31c52288329abbfe7a08");
         let (client, payload, end) = wait
             .finish(
-                &bin("b9cb19690dfcfb9a42e033388870388167c822982ffe1d4ef4c15a4d3e5d9d414a26a2963509b6a27122d42e77bcb230"),
+                &bin(
+                    "b9cb19690dfcfb9a42e033388870388167c822982ffe1d4ef4c15a4d3e5d9d414a26a2963509b6a27122d42e77bcb230",
+                ),
                 &bin("30057c7a804bf70e5dcd47da528d95bc11f00b8b90248e"),
             )
             .unwrap();
@@ -312,7 +314,9 @@ mod tests {
         assert_eq!(hex::encode(hello.payload), "8dad99a09798d0421126164373e0b269cc413797");
         let (_, payload, end) = wait
             .finish(
-                &bin("595de5c24b8df4b1c84086da28c454d2a7aa538b152f1126e4fa9ed2e274057905b6334d163a77db18610dcd97886040"),
+                &bin(
+                    "595de5c24b8df4b1c84086da28c454d2a7aa538b152f1126e4fa9ed2e274057905b6334d163a77db18610dcd97886040",
+                ),
                 &bin("beeb2f005eb78daca7b73a3109f97bbad65fd9c0733605"),
             )
             .unwrap();

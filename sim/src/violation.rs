@@ -55,8 +55,6 @@ pub enum Rule {
     Resend,
     /// The server's ping was not answered (transport §11).
     Ping,
-    /// Something was sent after the stream was over, or after a terminal failure.
-    AfterEnd,
 }
 
 /// One objection.

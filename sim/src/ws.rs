@@ -25,6 +25,9 @@ use crate::violation::{Rule, Violation};
 const MAX_CONNECTIONS: usize = 256;
 /// How long a thread may wait before it looks at its queue again.
 const SLICE: Duration = Duration::from_millis(2);
+/// Between the last stanza and the close. Baileys handles stanzas asynchronously: a close that follows at once overtakes
+/// a `<stream:error code=515/>` and it does not come back (close code 428 instead of 515).
+const LINGER: Duration = Duration::from_millis(50);
 
 enum Order {
     Send(Vec<u8>),
@@ -92,7 +95,8 @@ impl LoopbackServer {
             next_conn: AtomicU64::new(1),
         });
         let for_thread = Arc::clone(&shared);
-        let acceptor = thread::Builder::new().name("sim-accept".to_owned()).spawn(move || accept(&for_thread, &listener))?;
+        let acceptor =
+            thread::Builder::new().name("sim-accept".to_owned()).spawn(move || accept(&for_thread, &listener))?;
         Ok(Self { shared, address, acceptor: Some(acceptor) })
     }
 
@@ -196,6 +200,7 @@ fn serve(shared: &Shared, stream: TcpStream) {
     let Ok(control) = stream.try_clone() else { return };
     let mut origin = false;
     let config = WebSocketConfig::default().max_message_size(Some(1 << 25)).max_frame_size(Some(1 << 25));
+    #[allow(clippy::result_large_err, reason = "tungstenite's callback type")]
     let callback = |request: &Request, response: Response| check_upgrade(request, response, &mut origin);
     let Ok(mut socket) = tungstenite::accept_hdr_with_config(stream, callback, Some(config)) else { return };
     let _ = control.set_read_timeout(Some(SLICE));
@@ -206,7 +211,13 @@ fn serve(shared: &Shared, stream: TcpStream) {
         inner.queues.insert(conn, sender);
         inner.server.connect(now(), conn);
         if !origin {
-            inner.server.object(Some(conn), None, Rule::Framing, None, "the Origin header is not https://web.whatsapp.com");
+            inner.server.object(
+                Some(conn),
+                None,
+                Rule::Framing,
+                None,
+                "the Origin header is not https://web.whatsapp.com",
+            );
         }
         inner.flush();
     }
@@ -227,6 +238,7 @@ fn talk(shared: &Shared, conn: ConnId, socket: &mut WebSocket<TcpStream>, orders
                     }
                 }
                 Order::Close => {
+                    thread::sleep(LINGER);
                     let _ = socket.close(None);
                     let _ = socket.flush();
                     return;

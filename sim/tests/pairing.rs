@@ -1,7 +1,7 @@
 //! Linking: by QR, by phone code, and every way it can go wrong (`protocol/pairing.md` §9).
 
-use amarula_core::engine::command::{Connect, PairingCode, RequestPairingCode};
 use amarula_core::engine::Ticket;
+use amarula_core::engine::command::{Connect, PairingCode, RequestPairingCode};
 use amarula_core::error::{DropCause, EndReason, Failure, PairingError, RejectReason};
 use amarula_core::event::{Connection, Event, Pairing};
 use amarula_core::store::Namespace;
@@ -79,11 +79,16 @@ fn by_qr() {
     assert_eq!(companion.one_time.len(), 812);
     assert!(companion.logged_in);
     let paired = world.take_events(client).into_iter().find_map(|event| match event {
-        Event::Pairing(Pairing::Paired { pn, lid, platform, .. }) => Some((pn.to_string(), lid.unwrap().to_string(), platform)),
+        Event::Pairing(Pairing::Paired { pn, lid, platform, .. }) => {
+            Some((pn.to_string(), lid.unwrap().to_string(), platform))
+        }
         _ => None,
     });
     let (pn, lid, platform) = paired.unwrap();
-    assert_eq!((pn.as_str(), lid.as_str(), platform.as_str()), ("15550001:1@s.whatsapp.net", "900001:1@lid", "android"));
+    assert_eq!(
+        (pn.as_str(), lid.as_str(), platform.as_str()),
+        ("15550001:1@s.whatsapp.net", "900001:1@lid", "android")
+    );
     let store = world.store(client);
     assert!(store.get(Namespace::LidOfPn, PN).is_some() && store.get(Namespace::PnOfLid, "900001").is_some());
     assert!(store.get(Namespace::Identity, "15550001@s.whatsapp.net").is_some());
@@ -115,6 +120,19 @@ fn in_every_split() {
         world.pair(client, account);
         world.assert_clean();
     }
+}
+
+/// The same outputs, byte for byte, however the stream is cut.
+#[test]
+fn splits_are_invisible() {
+    let run = |split| {
+        let (mut world, client, account) = world(3);
+        world.net.split = split;
+        world.pair(client, account);
+        world.fingerprint()
+    };
+    let whole = run(Split::Whole);
+    assert_eq!([run(Split::Every(1)), run(Split::Every(13)), run(Split::At(3))], [whole; 3]);
 }
 
 #[test]
@@ -247,7 +265,8 @@ fn crash_at_every_commit() {
         world.crash(client);
         let _ = world.take_events(client);
         let _ = world.submit(client, Connect).unwrap();
-        let decided = |world: &World| world.qr(client).is_some() || world.is_open(client) || ended(world, client).is_some();
+        let decided =
+            |world: &World| world.qr(client).is_some() || world.is_open(client) || ended(world, client).is_some();
         assert!(world.run_until(decided, 60_000), "commit {at}");
         if ended(&world, client).is_some() {
             // The identity was durable, the answer had not left: the phone knows nothing of us.
@@ -288,6 +307,62 @@ fn storage_failure_at_every_commit() {
         assert_eq!(world.server.account(account).unwrap().companions[&device].one_time.len(), 812, "commit {at}");
         world.assert_clean();
     }
+}
+
+/// The connection breaks at any moment of pairing and first login: in the end the device is linked and works.
+#[test]
+fn connection_lost_at_every_moment() {
+    for at in (1_000..2_000).step_by(9) {
+        let (mut world, client, account) = world(13);
+        world.store_mut(client).delay = 15;
+        connect(&mut world, client);
+        let start = world.now();
+        world.scan(client, account).unwrap();
+        world.run_for(at - world.now().since(start));
+        world.break_connection(client);
+        for _ in 0..3 {
+            world.run_for(20_000);
+            if ended(&world, client).is_some() {
+                // The phone never saw our answer.
+                assert_eq!(failure(&world, client), Some(PairingError::RemovedAtLogin), "{at}");
+                let _ = world.take_events(client);
+                let _ = world.submit(client, Connect).unwrap();
+            } else if !is_paired(&world, client) && world.qr(client).is_some() {
+                let _ = world.scan(client, account);
+            }
+        }
+        assert!(world.is_open(client), "{at}");
+        world.run_for(120_000);
+        let companions = &world.server.account(account).unwrap().companions;
+        assert_eq!(companions.values().last().unwrap().one_time.len(), 812, "{at}");
+        world.assert_clean();
+    }
+}
+
+/// What the server sees is durable before it sees it.
+#[test]
+fn nothing_leaves_before_it_is_durable() {
+    let (mut world, client, account) = world(14);
+    world.store_mut(client).delay = 40;
+    let _ = world.submit(client, Connect).unwrap();
+    let mut scanned = false;
+    for _ in 0..20_000 {
+        world.run_for(1);
+        if !scanned && world.qr(client).is_some() {
+            scanned = true;
+            world.scan(client, account).unwrap();
+        }
+        let store = world.store(client);
+        if let Some(companion) = world.server.account(account).unwrap().companions.get(&1) {
+            assert!(store.get(Namespace::Identity, "900001@lid").is_some());
+            assert!(companion.one_time.keys().all(|id| store.get(Namespace::PreKey, &id.to_string()).is_some()));
+        }
+        if is_paired(&world, client) {
+            assert!(world.store(client).get(Namespace::Identity, "900001@lid").is_some());
+        }
+    }
+    assert!(world.is_open(client));
+    world.assert_clean();
 }
 
 // ---- phone code --------------------------------------------------------------------------------------------------
@@ -538,7 +613,11 @@ fn passkey_is_only_reported() {
     let (mut world, client, _) = world(36);
     connect(&mut world, client);
     let conn = world.conn(client).unwrap();
-    world.server.notify_unpaired(conn, "passkey_prologue_request", amarula_core::wire::Node::new("passkey_request_options"));
+    world.server.notify_unpaired(
+        conn,
+        "passkey_prologue_request",
+        amarula_core::wire::Node::new("passkey_request_options"),
+    );
     world.run_for(1_000);
     assert_eq!(failure(&world, client), Some(PairingError::PasskeyRequired));
 }

@@ -177,3 +177,13 @@ fn sqlite() {
     };
     Suite::new(open).with_damage(damage).run();
 }
+
+#[cfg(feature = "postgres")]
+#[test]
+fn postgres() {
+    let Ok(url) = std::env::var("AMARULA_POSTGRES_URL") else {
+        eprintln!("skipped: AMARULA_POSTGRES_URL is not set; run under testvectors/postgres/with-postgres");
+        return;
+    };
+    conformance::run(move || Arc::new(amarula_store::PostgresStore::open(&url).unwrap()));
+}

@@ -12,14 +12,16 @@ use super::iq::{Iq, Iqs};
 use super::timers::{Timer, Timers};
 use crate::config::Config;
 use crate::crypto::Rng;
+use crate::crypto::aead::TAG_LEN;
 use crate::error::{DropCause, EndReason, Failure};
 use crate::event::{Delivery, DeliveryId, Event, Warning};
 use crate::flows::IqOwner;
 use crate::flows::retry::Retries;
 use crate::store::Cache;
 use crate::store::records::{Account, Me};
+use crate::wire::frame::MAX_FRAME_BODY;
 use crate::wire::noise::{RecvCipher, SendCipher};
-use crate::wire::{Jid, Node, Str, payload};
+use crate::wire::{EncodeError, Jid, Node, Str, payload};
 
 /// Something that happened in one flow and matters to others. Handled in order, before the input is done.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -86,6 +88,10 @@ pub(crate) struct Cx {
     pub(crate) unified_session: u64,
     /// The newest inbox entry.
     pub(crate) last_delivery: DeliveryId,
+    /// Confirmed while the inbox is being read, which may still show them.
+    pub(crate) confirmed: BTreeSet<DeliveryId>,
+    /// The newest place in the outbox.
+    pub(crate) last_place: u64,
     /// How often resends were asked and given.
     pub(crate) retries: Retries,
     /// Commands without an answer.
@@ -113,6 +119,8 @@ impl Cx {
             clock_offset: 0,
             unified_session: 0,
             last_delivery: DeliveryId(0),
+            confirmed: BTreeSet::new(),
+            last_place: 0,
             retries: Retries::default(),
             tickets: BTreeSet::new(),
         }
@@ -222,9 +230,15 @@ impl Cx {
 
     /// A number for the next inbox entry: above every earlier one, also of earlier runs.
     pub(crate) fn next_delivery(&mut self) -> DeliveryId {
-        let next = self.last_delivery.0 + 1;
+        let next = self.last_delivery.0.saturating_add(1);
         self.last_delivery = DeliveryId(next.max(self.now.wall.0 << 12));
         self.last_delivery
+    }
+
+    /// A place in the outbox behind every earlier one, also of earlier runs.
+    pub(crate) fn next_place(&mut self) -> u64 {
+        self.last_place = self.last_place.saturating_add(1).max(self.now.wall.0 << 12);
+        self.last_place
     }
 
     /// Own phone-number JID with device, for the `from` of acks.
@@ -234,10 +248,13 @@ impl Cx {
 }
 
 /// A stanza as the gate takes it: room for the length, flag byte, node bytes.
-pub(crate) fn encode_frame(node: &Node) -> Result<Vec<u8>, crate::wire::EncodeError> {
+pub(crate) fn encode_frame(node: &Node) -> Result<Vec<u8>, EncodeError> {
     // Room for the tag too, so that sealing in place does not move the frame.
     let mut frame = Vec::with_capacity(512);
     frame.resize(LENGTH_BYTES, 0);
     payload::pack(node, &mut frame)?;
+    if frame.len() - LENGTH_BYTES + TAG_LEN > MAX_FRAME_BODY {
+        return Err(EncodeError::TooLong);
+    }
     Ok(frame)
 }

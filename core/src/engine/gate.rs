@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::command::Completion;
 use super::input::{CommitSeq, ConnId};
 use super::output::{Endpoint, Output};
-use crate::event::{Delivery, DeliveryId};
+use crate::event::{Delivery, DeliveryId, Event};
 use crate::wire::noise::{SendCipher, TransportError};
 
 /// Bytes of a frame's length prefix.
@@ -30,6 +30,8 @@ pub(crate) enum Held {
     Event(Delivery),
     /// Answer a command.
     Done(Completion),
+    /// The consumer's confirmation of a delivery is durable.
+    Confirmed(DeliveryId),
 }
 
 /// Everything on its way out.
@@ -98,27 +100,42 @@ impl Gate {
                     }
                 }
                 Held::Done(completion) => self.ready.push_back(Output::Done(completion)),
+                Held::Confirmed(id) => {
+                    self.delivered.remove(&id);
+                }
             }
         }
         Ok(sent)
     }
 
-    /// The consumer confirmed a delivery.
-    pub(crate) fn confirmed(&mut self, id: DeliveryId) {
-        self.delivered.remove(&id);
+    /// A commit failed: what waits for it or a later one will never be true. Frames and news of what was received are
+    /// dropped; what is true all the same (a connection is closed, its state changed) leaves now. Returns the answers to
+    /// commands that were among it.
+    pub(crate) fn drop_held(&mut self) -> Vec<Completion> {
+        let mut answers = Vec::new();
+        for held in self.held.drain(..).map(|(_, held)| held).chain(self.fresh.drain(..)) {
+            match held {
+                Held::Done(completion) => answers.push(completion),
+                Held::Close(conn) => self.ready.push_back(Output::Close(conn)),
+                Held::Event(delivery) if matches!(delivery.event, Event::Connection(_) | Event::Warning(_)) => {
+                    self.ready.push_back(Output::Event(delivery));
+                }
+                // Not confirmed after all; but the consumer has it, and is not given it twice in one run.
+                Held::Confirmed(_) => {}
+                Held::Event(_) | Held::Open(..) | Held::Raw(..) | Held::Frame(..) => {}
+            }
+        }
+        answers
     }
 
-    /// Storage failed: nothing that waits will ever be true. Returns the completions that were among it.
-    pub(crate) fn drop_held(&mut self) -> Vec<Completion> {
-        self.held
-            .drain(..)
-            .map(|(_, held)| held)
-            .chain(self.fresh.drain(..))
-            .filter_map(|held| match held {
-                Held::Done(completion) => Some(completion),
-                _ => None,
-            })
-            .collect()
+    /// Inbox entries that the consumer has and has not confirmed.
+    pub(crate) fn unconfirmed(&self) -> usize {
+        self.delivered.len()
+    }
+
+    /// The account is gone, and its inbox with it.
+    pub(crate) fn forget_deliveries(&mut self) {
+        self.delivered.clear();
     }
 
     /// How many outputs wait for a commit.

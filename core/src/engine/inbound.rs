@@ -29,6 +29,8 @@ pub(crate) struct Inbound {
     waiting: bool,
     /// Records that the first one has read or will read: they stay, so that rounds never undo each other.
     pins: Vec<RecordKey>,
+    /// A read for the first one failed once already.
+    failed: bool,
 }
 
 /// The flows that inbound stanzas concern.
@@ -76,6 +78,9 @@ impl Inbound {
     /// Deals with as many stanzas as possible. Returns whether there was one.
     pub(crate) fn run(&mut self, cx: &mut Cx, flows: &mut Handlers<'_>) -> bool {
         let mut any = false;
+        if self.waiting {
+            self.look_ahead(cx);
+        }
         while !self.waiting {
             let Some(stanza) = self.queue.front().cloned() else { break };
             let Ok(document) = Document::parse(&stanza, &NodeLimits::default()) else {
@@ -108,6 +113,12 @@ impl Inbound {
                     cx.warn(Warning::BadStanza { what: Str::const_new("a stanza that could not be planned") });
                     receipts::nack(cx, node, 500);
                 }
+                Err(Gap) if notes.missing.iter().any(|key| !self.can_load(cx, key)) => {
+                    // It names a record that no store can hold; it would wait for ever.
+                    self.pop(cx);
+                    cx.warn(Warning::BadStanza { what: Str::const_new("a stanza with an impossible name") });
+                    receipts::nack(cx, node, 487);
+                }
                 Err(Gap) => {
                     self.wait(cx, notes);
                     self.look_ahead(cx);
@@ -117,12 +128,21 @@ impl Inbound {
         any
     }
 
+    fn can_load(&self, cx: &mut Cx, key: &RecordKey) -> bool {
+        cx.cache.want([key.clone()]);
+        cx.cache.is_loading(key)
+    }
+
     fn wait(&mut self, cx: &mut Cx, notes: Notes) {
         if !notes.failed.is_empty() {
-            // Not acknowledged, so it comes again after the restart.
-            notes.failed.iter().for_each(|key| cx.cache.forget_failure(key));
-            cx.signal(Signal::StorageFailed(Str::const_new("a record could not be read")));
+            // Perhaps it was read ahead long ago: once more. If that fails too, start over; what is not acknowledged comes
+            // again.
+            notes.failed.iter().for_each(|key| cx.cache.forget_record(key));
+            if core::mem::replace(&mut self.failed, true) {
+                cx.signal(Signal::StorageFailed(Str::const_new("a record could not be read")));
+            }
         }
+        let notes = Notes { missing: notes.missing.union(&notes.failed).cloned().collect(), ..notes };
         cx.cache.want(notes.missing.iter().cloned());
         for key in notes.used.into_iter().chain(notes.missing) {
             if !self.pins.contains(&key) {
@@ -149,6 +169,7 @@ impl Inbound {
         if let Some(stanza) = self.queue.pop_front() {
             self.bytes -= stanza.len();
             self.looked = self.looked.saturating_sub(1);
+            self.failed = false;
         }
     }
 }

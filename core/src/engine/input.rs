@@ -86,13 +86,23 @@ pub enum Input {
 }
 
 /// What a storage read found.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Loaded {
     /// For [`Load::Get`](super::Load::Get): one entry for each asked key, in the order asked.
     Values(Vec<Option<Bytes>>),
     /// For [`Load::Range`](super::Load::Range): what exists, in key order.
     Range(Vec<(RecordKey, Bytes)>),
+}
+
+/// Values hold keys and messages: only how many there are is shown.
+impl core::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Values(values) => write!(f, "Values([{} values])", values.len()),
+            Self::Range(rows) => write!(f, "Range([{} rows])", rows.len()),
+        }
+    }
 }
 
 /// Why a WebSocket could not be opened.

@@ -17,6 +17,9 @@ pub struct Limits {
     pub gated_outputs: usize,
     /// Bytes of received, undecoded stream before appetite turns to full.
     pub inbound_bytes: usize,
+    /// Deliveries that the consumer has and has not confirmed before appetite turns to full. A consumer that does not
+    /// confirm must turn the inbox off.
+    pub unconfirmed: usize,
     /// A command that has not left by then fails as timed out.
     pub command_timeout: Duration,
     /// A sent message without the server's ack by then is reported as unknown.
@@ -31,6 +34,7 @@ impl Default for Limits {
             inbound_queue: 256,
             gated_outputs: 4096,
             inbound_bytes: 4 * 1024 * 1024,
+            unconfirmed: 65_536,
             command_timeout: Duration::from_secs(90),
             ack_timeout: Duration::from_secs(75),
         }
@@ -45,8 +49,8 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for the answer to a query.
 pub const IQ_TIMEOUT: Duration = Duration::from_secs(75);
-/// Queries open at once; further ones wait.
-pub const OPEN_IQS: usize = 512;
+/// Resends under way at once; a device whose request is dropped asks again.
+pub const OPEN_RESENDS: usize = 256;
 /// Keepalive: a ping goes out after a random time in this range (seconds) without an open query.
 pub const PING_INTERVAL_SECS: (u32, u32) = (15, 30);
 /// A connection on which nothing was received for this long after the first send since the last receive is dead.
@@ -117,8 +121,16 @@ pub const RETRIES_ASKED: u32 = 5;
 pub const RETRIES_GIVEN: u32 = 5;
 /// Retry counters kept in memory.
 pub const RETRY_COUNTERS: usize = 1024;
-/// Sent messages kept for resends.
-pub const SENT_MESSAGES: usize = 4096;
+/// How often sent messages that are too old are looked for.
+pub const SENT_MESSAGE_SWEEP: Duration = Duration::from_secs(24 * 3600);
+/// Records looked at in one step of a sweep.
+pub const SWEEP_PAGE: u32 = 64;
+/// One-time prekeys made for retry receipts and kept.
+pub const RETRY_PREKEYS: usize = 256;
+/// Restarts asked by the server (515) in a row without a login between, before they count as failures.
+pub const RESTARTS_IN_A_ROW: u32 = 3;
+/// A status post older than this is not worth a resend.
+pub const STATUS_AGE: Duration = Duration::from_secs(24 * 3600);
 /// How long a sent message is kept for resends.
 pub const SENT_MESSAGE_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Unconfirmed inbox entries handed out at once when a session starts.

@@ -11,6 +11,7 @@ pub mod input;
 pub(crate) mod iq;
 pub mod limits;
 pub mod output;
+pub mod recording;
 mod router;
 pub(crate) mod runner;
 mod submit;
@@ -25,6 +26,7 @@ pub use output::{Endpoint, HttpRequest, Load, Output};
 use compact_str::ToCompactString as _;
 
 use self::cx::{Cx, Signal};
+use self::gate::Held;
 use self::inbound::{Handlers, Inbound};
 use self::runner::Runner;
 use self::timers::Timer;
@@ -37,7 +39,9 @@ use crate::flows::login::Login;
 use crate::flows::logout::LogoutFlow;
 use crate::flows::pair::Pair;
 use crate::flows::prekeys::Prekeys;
+use crate::flows::retry::Retries;
 use crate::flows::session::{self, Session};
+use crate::flows::sweep::Sweep;
 use crate::store::LoadOutcome;
 use crate::wire::Str;
 
@@ -51,7 +55,7 @@ pub enum Appetite {
 }
 
 /// One account's protocol engine. See the crate documentation for the driver's loop.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Hash)]
 pub struct Engine {
     cx: Cx,
     connect: Connect,
@@ -61,11 +65,23 @@ pub struct Engine {
     prekeys: Prekeys,
     pair: Pair,
     logout: LogoutFlow,
+    sweep: Sweep,
     inbound: Inbound,
     runner: Runner,
     last_ticket: u64,
     shutdown: Option<TicketId>,
     finished: bool,
+}
+
+/// Keys and messages are inside: only what names the state is shown.
+impl core::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Engine")
+            .field("wanted", &self.connect.is_wanted())
+            .field("open", &self.cx.open)
+            .field("finished", &self.finished)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Engine {
@@ -82,6 +98,7 @@ impl Engine {
             prekeys: Prekeys::default(),
             pair: Pair::default(),
             logout: LogoutFlow::default(),
+            sweep: Sweep::default(),
             inbound: Inbound::default(),
             runner: Runner::default(),
             last_ticket: 0,
@@ -114,7 +131,10 @@ impl Engine {
             Input::CommitFailed { seq, error } => {
                 // Commits that were given up when storage failed before are answered late: once is enough.
                 if seq > self.cx.cache.durable() {
-                    self.storage_failed(&error.to_compact_string());
+                    // Everything before it is durable, and what waited for that is true.
+                    self.cx.cache.committed(CommitSeq(seq.0 - 1));
+                    self.close_transaction();
+                    self.commit_failed(&error);
                 }
             }
             Input::NetworkChanged => self.reconnect(),
@@ -140,7 +160,8 @@ impl Engine {
         let limits = &self.cx.config.limits;
         let full = self.inbound.len() >= limits.inbound_queue
             || self.cx.gate.held_len() >= limits.gated_outputs
-            || self.inbound.bytes() >= limits.inbound_bytes;
+            || self.inbound.bytes() >= limits.inbound_bytes
+            || self.cx.gate.unconfirmed() >= limits.unconfirmed;
         if full { Appetite::Full } else { Appetite::Hungry }
     }
 
@@ -188,20 +209,24 @@ impl Engine {
         self.cx.now = Now { mono: now.mono.max(self.cx.now.mono), wall: now.wall };
     }
 
-    /// Takes every whole frame.
+    /// Takes every whole frame. Each is dealt with, and its transaction closed, before the next is looked at: how the bytes
+    /// were cut into inputs makes no difference to anything.
     fn read(&mut self) {
         while let Some(stanza) = self.connect.next_stanza(&mut self.cx) {
             self.route(stanza);
-            self.signals();
+            self.work();
+            self.close_transaction();
         }
-        self.signals();
     }
 
     fn loaded(&mut self, id: LoadId, result: Result<Loaded, StorageError>) {
         let answer = match result {
             Ok(answer) => Some(answer),
             Err(error) => {
-                self.cx.warn(Warning::StorageFailed { message: error.message });
+                self.cx.warn(Warning::StorageFailed { message: error.message.clone() });
+                if !error.retryable {
+                    self.cx.signal(Signal::End { reason: EndReason::Storage(error.message), wipe: false });
+                }
                 None
             }
         };
@@ -217,9 +242,12 @@ impl Engine {
                 }
                 self.inbound.wake();
                 self.prekeys.records_came(&mut self.cx);
-                self.runner.records_came();
+                self.runner.records_came(&mut self.cx);
             }
-            LoadOutcome::Range(id, rows) => self.session.range(&mut self.cx, id, rows),
+            LoadOutcome::Range(id, rows) => {
+                self.sweep.range(&mut self.cx, id, rows.as_deref());
+                self.session.range(&mut self.cx, id, rows);
+            }
         }
     }
 
@@ -229,6 +257,12 @@ impl Engine {
             self.fire(timer);
             self.signals();
         }
+        self.work();
+        self.close_transaction();
+    }
+
+    /// Everything that can be done without another input.
+    fn work(&mut self) {
         loop {
             self.signals();
             let mut handlers = Handlers {
@@ -243,7 +277,6 @@ impl Engine {
                 break;
             }
         }
-        self.close_transaction();
     }
 
     fn close_transaction(&mut self) {
@@ -303,6 +336,7 @@ impl Engine {
             Timer::OfflineEnd => self.login.offline_timeout(cx),
             Timer::PrekeyUpload => self.prekeys.upload(cx),
             Timer::PrekeyRotation => self.prekeys.rotate(cx),
+            Timer::Sweep => self.sweep.begin(cx),
             Timer::Logout => self.logout.timed_out(cx),
             Timer::Shutdown => self.force_shutdown(),
             Timer::Iq(number) => {
@@ -337,7 +371,10 @@ impl Engine {
                     cx.event(Event::Connection(event::Connection::Open));
                     self.runner.opened(cx);
                 }
-                Signal::CaughtUp => self.prekeys.caught_up(cx),
+                Signal::CaughtUp => {
+                    self.prekeys.caught_up(cx);
+                    self.sweep.begin(cx);
+                }
                 Signal::Drop(cause) => {
                     let cause = self.pair.drop_cause(cause);
                     if self.connect.dropped(cx, cause) {
@@ -350,7 +387,7 @@ impl Engine {
                 }
                 Signal::Down => self.down(),
                 Signal::Greeted => self.connect.greeted(cx),
-                Signal::StorageFailed(message) => self.storage_failed(&message),
+                Signal::StorageFailed(message) => self.read_failed(&message),
                 Signal::PrekeysWanted => self.prekeys.upload(cx),
             }
         }
@@ -383,28 +420,55 @@ impl Engine {
         self.down();
         self.runner.end(&mut self.cx, reason);
         self.session.close(&mut self.cx);
+        self.sweep.end(&mut self.cx);
         if wipe {
             self.cx.cache.wipe();
+            self.cx.gate.forget_deliveries();
+            self.cx.retries = Retries::default();
         }
         self.cx.event(Event::Connection(event::Connection::Ended { reason: reason.clone(), wiped: wipe }));
     }
 
     /// Everything in memory may be newer than what is durable: forget it and start over from storage.
-    fn storage_failed(&mut self, message: &Str) {
-        let cx = &mut self.cx;
-        let unanswered = cx.gate.drop_held();
-        self.pair.storage_failed(cx);
-        self.runner.storage_failed(cx);
-        cx.cache.poison();
-        self.session.close(cx);
-        self.connect.storage_failed(cx, message);
-        self.down();
-        for completion in unanswered {
-            // What it says may not have become true.
-            self.cx.tickets.insert(completion.ticket);
-            self.cx.done(completion.ticket, Err(Failure::Storage));
+    fn commit_failed(&mut self, error: &StorageError) {
+        let answers = self.cx.gate.drop_held();
+        self.runner.storage_failed(&mut self.cx);
+        self.cx.cache.poison();
+        self.start_over(error.retryable, &error.message);
+        for mut answer in answers {
+            // What the server said stays true; what we only wrote did not happen.
+            let of_server = matches!(
+                answer.result,
+                Ok(Reply::Sent(_) | Reply::PairingCode(_) | Reply::LoggedOut(_))
+                    | Err(Failure::Refused { .. } | Failure::Unknown { .. } | Failure::Pairing(_) | Failure::Cancelled)
+            );
+            if !of_server {
+                answer.result = Err(Failure::Storage);
+            }
+            self.cx.gate.push(Held::Done(answer));
         }
-        self.cx.warn(Warning::StorageFailed { message: message.clone() });
+    }
+
+    /// Records that are needed cannot be read. What is on its way to storage stays on its way; the session starts over.
+    fn read_failed(&mut self, message: &Str) {
+        self.close_transaction();
+        self.runner.storage_failed(&mut self.cx);
+        self.close_transaction();
+        self.cx.cache.distrust();
+        self.start_over(true, message);
+    }
+
+    fn start_over(&mut self, retryable: bool, message: &Str) {
+        let cx = &mut self.cx;
+        self.session.close(cx);
+        self.sweep.end(cx);
+        cx.warn(Warning::StorageFailed { message: message.clone() });
+        if retryable {
+            self.connect.storage_failed(cx, message);
+            self.down();
+        } else {
+            self.end(&EndReason::Storage(message.clone()), false);
+        }
     }
 
     fn force_shutdown(&mut self) {

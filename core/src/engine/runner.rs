@@ -13,11 +13,12 @@ use super::iq::IqAnswer;
 use super::limits;
 use super::timers::Timer;
 use crate::error::{EndReason, Failure, RejectReason};
+use crate::event::Warning;
 use crate::flows::IqOwner;
 use crate::flows::query::{self, Finding, Query};
 use crate::flows::resend::{self, Resend};
 use crate::flows::send::{self, Send, SendError};
-use crate::store::records::OutboxEntry;
+use crate::store::records::{LidOfPn, OutboxEntry};
 use crate::store::{Gap, Notes, RecordKey, View};
 use crate::wire::{Jid, NodeRef, Str};
 
@@ -72,10 +73,19 @@ struct Running {
     stage: Stage,
     /// Facts asked of the server and not answered yet.
     asked: BTreeSet<Query>,
-    /// Answers this flow has used or waits for: kept until it ends.
-    interest: BTreeSet<Query>,
+    /// Records that are being read.
+    missing: BTreeSet<RecordKey>,
+    /// The server's answers to this flow's questions.
+    findings: BTreeMap<Query, Finding>,
     pins: Vec<RecordKey>,
     rounds: u32,
+}
+
+impl Running {
+    /// Everything it waited for is there.
+    fn is_ready(&self) -> bool {
+        self.stage == Stage::Resolving && self.asked.is_empty() && self.missing.is_empty()
+    }
 }
 
 /// All flows.
@@ -86,10 +96,8 @@ pub(crate) struct Runner {
     lanes: BTreeMap<Lane, VecDeque<FlowId>>,
     runnable: BTreeSet<FlowId>,
     acks: BTreeMap<Str, FlowId>,
-    findings: BTreeMap<Query, Finding>,
     /// Asked of the server, no answer yet.
     open: BTreeSet<Query>,
-    references: BTreeSet<Str>,
 }
 
 /// What a plan may look at.
@@ -145,11 +153,25 @@ pub(crate) enum Acted {
 }
 
 impl Runner {
+    /// How many flows are open.
+    pub(crate) fn len(&self) -> usize {
+        self.flows.len()
+    }
+
     /// Whether a send can be taken.
     pub(crate) fn admit(&self, send: &SendMessage) -> Result<(), RejectReason> {
         Send::check(send)?;
+        let same_id = |flow: &Flow| matches!(flow, Flow::Send(open) if Some(open.id()) == send.id.as_ref());
+        if self.flows.values().any(|running| same_id(&running.flow)) {
+            return Err(RejectReason::BadContent("a message with this id is being sent"));
+        }
+        let waited_for = |reference: &Str| {
+            self.flows.values().any(|running| {
+                running.ticket.is_some() && matches!(&running.flow, Flow::Send(s) if s.reference() == Some(reference))
+            })
+        };
         match &send.reference {
-            Some(reference) if self.references.contains(reference) => Err(RejectReason::DuplicateReference),
+            Some(reference) if waited_for(reference) => Err(RejectReason::DuplicateReference),
             Some(reference) if reference.is_empty() || reference.len() > 200 => {
                 Err(RejectReason::BadContent("a reference has 1 to 200 bytes"))
             }
@@ -160,9 +182,23 @@ impl Runner {
     /// Takes a send.
     pub(crate) fn submit(&mut self, cx: &mut Cx, ticket: TicketId, command: SendMessage) {
         if let Some(reference) = &command.reference {
-            self.references.insert(reference.clone());
+            let open = self
+                .flows
+                .iter_mut()
+                .find(|(_, r)| matches!(&r.flow, Flow::Send(s) if s.reference() == Some(reference)));
+            if let Some((id, running)) = open {
+                // It is on its way already, with nobody waiting: this caller does from now on.
+                running.ticket = Some(ticket);
+                let id = *id;
+                return cx.timer_in(Timer::Flow(id), cx.config.limits.ack_timeout);
+            }
         }
-        let lane = Lane::Chat(command.to.jid().bare());
+        let chat = command.to.jid().bare();
+        // Both names of a person are one lane, as far as the mapping is in memory.
+        let lane = match cx.cache.get::<LidOfPn>(&chat.user) {
+            Some(LidOfPn(lid)) if chat.is_pn() => Lane::Chat(Jid::lid(lid.clone())),
+            _ => Lane::Chat(chat),
+        };
         let timeout = cx.config.limits.command_timeout;
         let id = self.add(Flow::Send(Send::new(cx, command)), Some(ticket), Some(lane));
         cx.timer_in(Timer::Flow(id), timeout);
@@ -170,8 +206,17 @@ impl Runner {
 
     /// Starts a resend.
     pub(crate) fn resend(&mut self, cx: &mut Cx, resend: Resend) {
+        let resends =
+            || self.flows.values().filter_map(|r| if let Flow::Resend(other) = &r.flow { Some(other) } else { None });
         // One at a time for one message and device: a repeated receipt asks for nothing more.
-        if self.flows.values().any(|running| matches!(&running.flow, Flow::Resend(other) if other.same(&resend))) {
+        if resends().any(|other| other.same(&resend)) {
+            return;
+        }
+        if resends().count() >= limits::OPEN_RESENDS {
+            // The device asks again.
+            return cx.warn(Warning::Limit { name: "open_resends" });
+        }
+        if !resend.count_in(&mut cx.retries) {
             return;
         }
         let id = self.add(Flow::Resend(resend), None, None);
@@ -180,7 +225,10 @@ impl Runner {
 
     /// Durable sends of an earlier run: they wait for an ack again, and go out again when the connection is open.
     pub(crate) fn restore(&mut self, cx: &mut Cx, entries: Vec<(Str, OutboxEntry)>) {
+        let mut entries = entries;
+        entries.sort_by_key(|(_, entry)| entry.place);
         for (reference, entry) in entries {
+            cx.last_place = cx.last_place.max(entry.place);
             let Some(send) = Send::restored(&reference, &entry) else { continue };
             let open =
                 self.flows.iter().find(|(_, r)| matches!(&r.flow, Flow::Send(s) if s.reference() == Some(&reference)));
@@ -190,7 +238,6 @@ impl Runner {
                 Some((_, Stage::AwaitingAck(_))) => continue, // this run's own
                 None => self.add(Flow::Send(send.clone()), None, None),
             };
-            self.references.insert(reference);
             self.runnable.remove(&id);
             let stanza_id: Str = entry.id.as_str().into();
             let mut lane = None;
@@ -202,7 +249,8 @@ impl Runner {
                     frame: entry.stanza.to_vec(),
                     after: CommitSeq(0),
                     on: None,
-                    left: false,
+                    // It may have, in the earlier run.
+                    left: true,
                 });
             }
             if let Some(lane) = lane {
@@ -237,7 +285,8 @@ impl Runner {
                 lane,
                 stage,
                 asked: BTreeSet::new(),
-                interest: BTreeSet::new(),
+                missing: BTreeSet::new(),
+                findings: BTreeMap::new(),
                 pins: Vec::new(),
                 rounds: 0,
             },
@@ -245,15 +294,19 @@ impl Runner {
         id
     }
 
-    /// Records came: whoever waits for some may go on.
-    pub(crate) fn records_came(&mut self) {
-        let ready = self.flows.iter().filter(|(_, r)| r.stage == Stage::Resolving && r.asked.is_empty());
-        self.runnable.extend(ready.map(|(id, _)| *id));
+    /// Records came: who has all that it waited for may go on.
+    pub(crate) fn records_came(&mut self, cx: &mut Cx) {
+        for (id, running) in &mut self.flows {
+            running.missing.retain(|key| cx.cache.is_loading(key));
+            if running.is_ready() {
+                self.runnable.insert(*id);
+            }
+        }
     }
 
     /// The connection is open: facts can be asked, and stanzas without an ack go again.
     pub(crate) fn opened(&mut self, cx: &mut Cx) {
-        self.records_came();
+        self.records_came(cx);
         let waiting: Vec<_> =
             self.flows.iter().filter(|(_, r)| matches!(r.stage, Stage::AwaitingAck(_))).map(|(id, _)| *id).collect();
         waiting.into_iter().for_each(|id| self.transmit(cx, id));
@@ -263,6 +316,10 @@ impl Runner {
         if let Some(Running { stage: Stage::AwaitingAck(awaiting), .. }) = self.flows.get_mut(&id) {
             awaiting.on = cx.conn;
             cx.send_frame(awaiting.frame.clone());
+            // Somebody waits for an answer: from now on it can come.
+            if self.flows.get(&id).is_some_and(|running| running.ticket.is_some()) {
+                cx.timer_in(Timer::Flow(id), cx.config.limits.ack_timeout);
+            }
         }
     }
 
@@ -290,7 +347,7 @@ impl Runner {
         if running.rounds > limits::FLOW_ROUNDS {
             return self.finish(cx, id, Err(Failure::Internal("a send found no end of missing facts")));
         }
-        let facts = Facts { view: View::new(&cx.cache), findings: &self.findings, needed: Default::default() };
+        let facts = Facts { view: View::new(&cx.cache), findings: &running.findings, needed: Default::default() };
         // The plan is made on facts alone; only then may anything change.
         let plan = match &running.flow {
             Flow::Send(send) => send.plan(cx, &facts).map(Plan::Send),
@@ -342,18 +399,17 @@ impl Runner {
             return self.finish(cx, id, Err(failure));
         }
         if !notes.failed.is_empty() {
-            notes.failed.iter().for_each(|key| cx.cache.forget_failure(key));
+            notes.failed.iter().for_each(|key| cx.cache.forget_record(key));
             return self.finish(cx, id, Err(Failure::Storage));
         }
         cx.cache.want(notes.missing.iter().cloned());
         let Some(running) = self.flows.get_mut(&id) else { return };
-        let asked: Vec<_> = needed.iter().filter(|query| !self.findings.contains_key(*query)).cloned().collect();
-        if asked.is_empty() && notes.missing.is_empty() {
+        running.asked = needed.into_iter().filter(|query| !running.findings.contains_key(query)).collect();
+        running.missing = notes.missing.iter().filter(|key| cx.cache.is_loading(key)).cloned().collect();
+        if running.asked.is_empty() && running.missing.is_empty() {
             return self.finish(cx, id, Err(Failure::Internal("a plan stopped without a reason")));
         }
-        running.asked = asked.iter().cloned().collect();
-        running.interest.extend(needed);
-        wanted.extend(asked);
+        wanted.extend(running.asked.iter().cloned());
         // What it has read and will read stays until it is done, so that rounds never undo each other.
         for key in notes.used.into_iter().chain(notes.missing) {
             if !running.pins.contains(&key) {
@@ -374,13 +430,20 @@ impl Runner {
             return;
         }
         for (query, finding) in query::answered(cx, queries, answer) {
+            let mut given = false;
             for (id, running) in &mut self.flows {
-                if running.asked.remove(&query) && running.asked.is_empty() && running.stage == Stage::Resolving {
+                if !running.asked.remove(&query) {
+                    continue;
+                }
+                // The one-time key of a bundle is good for one session: the first flow starts it, the others look again
+                // and find it.
+                if !(given && matches!(finding, Finding::Bundle(_))) {
+                    running.findings.insert(query.clone(), finding.clone());
+                    given = true;
+                }
+                if running.is_ready() {
                     self.runnable.insert(*id);
                 }
-            }
-            if self.flows.values().any(|running| running.interest.contains(&query)) {
-                self.findings.insert(query, finding);
             }
         }
     }
@@ -398,6 +461,14 @@ impl Runner {
     /// A flow's deadline.
     pub(crate) fn timed_out(&mut self, cx: &mut Cx, id: FlowId) {
         let Some(running) = self.flows.get(&id) else { return };
+        if let (Flow::Send(send), Stage::AwaitingAck(awaiting)) = (&running.flow, &running.stage)
+            && send.reference().is_some()
+        {
+            // It is in the outbox and stays there: the caller is told that nothing is known, and later how it ended.
+            let failure = Failure::Unknown { id: awaiting.id.clone() };
+            let ticket = self.flows.get_mut(&id).and_then(|running| running.ticket.take());
+            return cx.done(ticket, Err(failure));
+        }
         let failure = match &running.stage {
             Stage::Queued | Stage::Resolving => Failure::Timeout,
             Stage::AwaitingAck(awaiting) if has_left(cx, awaiting) => Failure::Unknown { id: awaiting.id.clone() },
@@ -410,25 +481,28 @@ impl Runner {
     pub(crate) fn down(&mut self, cx: &mut Cx) {
         for running in self.flows.values_mut() {
             running.asked.clear();
+            running.findings.clear();
             if let Stage::AwaitingAck(awaiting) = &mut running.stage {
                 awaiting.left = has_left(cx, awaiting);
                 awaiting.on = None;
             }
         }
         self.open.clear();
-        self.findings.clear();
     }
 
-    /// Storage failed: what was made in memory only never happened. What had left is awaited no more: the ratchet that
-    /// made it is durable, the answer to it is not tied to this memory.
+    /// Storage failed: what was made in memory only never happened. What may have left, or may be in the outbox, is of
+    /// unknown fate; what is in the outbox is read again and goes on.
     pub(crate) fn storage_failed(&mut self, cx: &mut Cx) {
         for id in self.flows.keys().copied().collect::<Vec<_>>() {
             let Some(running) = self.flows.get(&id) else { continue };
+            let durable = matches!(&running.flow, Flow::Send(send) if send.reference().is_some());
             let failure = match &running.stage {
-                Stage::AwaitingAck(awaiting) if has_left(cx, awaiting) => Failure::Unknown { id: awaiting.id.clone() },
+                Stage::AwaitingAck(awaiting) if durable || has_left(cx, awaiting) => {
+                    Failure::Unknown { id: awaiting.id.clone() }
+                }
                 _ => Failure::Storage,
             };
-            self.finish(cx, id, Err(failure));
+            self.end_flow(cx, id, Err(failure), false);
         }
         *self = Self { last: self.last, ..Self::default() };
     }
@@ -438,7 +512,11 @@ impl Runner {
         for id in self.flows.keys().copied().collect::<Vec<_>>() {
             let Some(running) = self.flows.get(&id) else { continue };
             let failure = match &running.stage {
-                Stage::AwaitingAck(awaiting) if awaiting.left => Failure::Unknown { id: awaiting.id.clone() },
+                Stage::AwaitingAck(awaiting)
+                    if awaiting.left || matches!(&running.flow, Flow::Send(s) if s.reference().is_some()) =>
+                {
+                    Failure::Unknown { id: awaiting.id.clone() }
+                }
                 _ => Failure::SessionEnded(reason.clone()),
             };
             // A durable send stays in the outbox for the next session.
@@ -461,7 +539,6 @@ impl Runner {
         if let Flow::Send(send) = &running.flow
             && let Some(reference) = send.reference()
         {
-            self.references.remove(reference);
             let known = matches!(running.stage, Stage::AwaitingAck(_));
             let answered = !matches!(result, Err(Failure::Unknown { .. } | Failure::NotSent));
             if settled && known && answered {
@@ -472,7 +549,6 @@ impl Runner {
                 }
             }
         }
-        self.findings.retain(|query, _| self.flows.values().any(|other| other.interest.contains(query)));
         if let Some(lane) = running.lane {
             self.next_in_lane(&lane, id);
         }

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::command::{Command, Confirm, MarkRead, Rejected, Reply, Request, Ticket, TicketId};
 use super::cx::Signal;
+use super::gate::Held;
 use super::timers::Timer;
 use super::{Engine, Now, limits};
 use crate::error::{EndReason, Failure, RejectReason};
@@ -56,7 +57,9 @@ impl Engine {
             return Err(RejectReason::ShutDown);
         }
         let limit = self.cx.config.limits.open_commands;
-        if self.cx.tickets.len() >= limit && !matches!(request, Request::Shutdown(_) | Request::Disconnect(_)) {
+        if self.cx.tickets.len().max(self.runner.len()) >= limit
+            && !matches!(request, Request::Shutdown(_) | Request::Disconnect(_))
+        {
             return Err(RejectReason::Busy { limit });
         }
         let paired = || if self.cx.me().is_some() { Ok(()) } else { Err(RejectReason::NotPaired) };
@@ -129,7 +132,10 @@ impl Engine {
             }
             Request::Confirm(Confirm { delivery }) => {
                 cx.cache.delete::<InboxEntry>(&delivery);
-                cx.gate.confirmed(delivery);
+                cx.gate.push(Held::Confirmed(delivery));
+                if !self.session.is_open() {
+                    cx.confirmed.insert(delivery);
+                }
                 cx.done(ticket, Ok(Reply::Unit));
             }
         }

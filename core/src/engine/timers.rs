@@ -35,6 +35,8 @@ pub(crate) enum Timer {
     PrekeyUpload,
     /// Rotate the signed prekey.
     PrekeyRotation,
+    /// Look for sent messages that are too old.
+    Sweep,
     /// Logout waits for the server.
     Logout,
     /// Shutdown waits for commits.
@@ -62,6 +64,7 @@ impl Timer {
             Self::OfflineEnd => "backlog deadline",
             Self::PrekeyUpload => "prekey upload retry",
             Self::PrekeyRotation => "signed prekey rotation",
+            Self::Sweep => "sweep of old sent messages",
             Self::Logout => "logout deadline",
             Self::Shutdown => "shutdown deadline",
             Self::Iq(_) => "query deadline",

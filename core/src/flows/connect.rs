@@ -41,6 +41,8 @@ pub(crate) struct Connect {
     early_failures: u32,
     /// `xml-not-well-formed` closes in a row.
     malformed: u32,
+    /// Restarts asked by the server in a row, without a login between.
+    restarts: u32,
     /// Undecodable nodes on this connection.
     bad_nodes: u32,
 }
@@ -75,6 +77,7 @@ impl Connect {
             ik_failed: false,
             early_failures: 0,
             malformed: 0,
+            restarts: 0,
             bad_nodes: 0,
         }
     }
@@ -340,13 +343,15 @@ impl Connect {
 
     /// `<success>`: from now on the connection may count as good.
     pub(crate) fn logged_in(&mut self, cx: &mut Cx) {
-        self.malformed = 0;
+        self.restarts = 0;
         cx.timer_in(Timer::Stable, limits::STABLE_LOGIN);
         update_link(cx, |link| link.logins = link.logins.wrapping_add(1));
     }
 
     /// [`Timer::Stable`].
     pub(crate) fn stable(&mut self) {
+        // Not at login already: a stanza of ours that is always malformed always comes after it.
+        self.malformed = 0;
         if !core::mem::take(&mut self.rate_limited) {
             (self.attempt, self.steps) = (0, 0);
         }
@@ -448,7 +453,8 @@ impl Connect {
         if !self.close(cx) {
             return false;
         }
-        let restart = cause == DropCause::RestartRequired;
+        let restart = cause == DropCause::RestartRequired && self.restarts < limits::RESTARTS_IN_A_ROW;
+        self.restarts += u32::from(restart);
         let wait = if restart { Duration::ZERO } else { self.back_off(cx) };
         if restart {
             self.attempt = 0;

@@ -2,7 +2,8 @@
 //!
 //! A ping goes out when nothing was heard for a random 15 to 30 seconds. A peer is dead when nothing came for 20 seconds
 //! after the *first* thing that we sent since we last heard from it: counting from the latest would hide a half-open
-//! socket as long as we keep sending.
+//! socket as long as we keep sending. Not everything that we send is answered (acks, receipts, a query that the server
+//! does not like), so halfway a ping makes sure that a living peer has something to say.
 
 use core::time::Duration;
 
@@ -17,6 +18,10 @@ use crate::flows::IqOwner;
 #[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Keepalive {
     heard_at: Mono,
+    /// When something first left since then.
+    sent_at: Option<Mono>,
+    /// A ping left since then.
+    probed: bool,
     /// How long a silence makes us ping.
     patience: Duration,
     /// When the ping without an answer went out.
@@ -42,21 +47,27 @@ impl Keepalive {
     /// Bytes came: the peer lives. How they were cut into pieces must not matter, so nothing random happens here.
     pub(crate) fn heard(&mut self, cx: &mut Cx) {
         self.heard_at = cx.mono();
-        self.resting = false;
+        (self.sent_at, self.probed, self.resting) = (None, false, false);
         cx.timers.clear(Timer::DeadPeer);
     }
 
     /// A frame left.
     pub(crate) fn sent(&mut self, cx: &mut Cx) {
-        if cx.secured.is_some() && !self.resting && !cx.timers.is_set(Timer::DeadPeer) {
+        if cx.secured.is_some() && self.sent_at.is_none() && !self.resting {
+            self.sent_at = Some(cx.mono());
             cx.timer_in(Timer::DeadPeer, limits::DEAD_PEER);
+            if !self.probed {
+                let due = self.due(cx);
+                cx.timers.set(Timer::Ping, due);
+            }
         }
     }
 
     /// Whether the driver has stopped reading: then silence means nothing.
     pub(crate) fn rest(&mut self, cx: &mut Cx, full: bool) {
-        if full && cx.timers.is_set(Timer::DeadPeer) {
+        if full && self.sent_at.is_some() {
             cx.timers.clear(Timer::DeadPeer);
+            self.sent_at = None;
             self.resting = true;
         } else if !full && self.resting {
             // What piled up outside is read now; from here on silence counts again.
@@ -65,17 +76,25 @@ impl Keepalive {
         }
     }
 
+    /// When the next ping goes out, if nothing is heard before.
+    fn due(&self, cx: &Cx) -> Mono {
+        let silence = (self.heard_at + self.patience).max(cx.mono());
+        self.sent_at.map_or(silence, |sent| silence.min(sent + limits::DEAD_PEER / 2))
+    }
+
     /// [`Timer::Ping`].
     pub(crate) fn ping(&mut self, cx: &mut Cx) {
         if cx.secured.is_none() {
             return;
         }
-        let due = self.heard_at + self.patience;
+        let due = self.due(cx);
         if due > cx.mono() {
             return cx.timers.set(Timer::Ping, due);
         }
-        // An open question is as good a probe as a ping.
-        if !cx.iqs.any_open() && !self.resting {
+        // An open question is as good as a ping, unless it stays without answer.
+        let asked = cx.iqs.any_open() && self.sent_at.is_none();
+        if !self.probed && !self.resting && !asked {
+            self.probed = true;
             self.pinged = Some((cx.mono(), cx.now.wall));
             cx.ask_within(Iq::get("w:p", None), IqOwner::Ping, limits::DEAD_PEER);
         }

@@ -20,6 +20,7 @@ pub(crate) mod retry;
 pub(crate) mod send;
 pub(crate) mod session;
 pub(crate) mod source;
+pub(crate) mod sweep;
 
 /// Who waits for the answer to a query.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

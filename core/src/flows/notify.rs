@@ -6,6 +6,7 @@ use super::prekeys::Prekeys;
 use super::receipts;
 use crate::engine::cx::Cx;
 use crate::event::Event;
+use crate::query::usync::device_jid;
 use crate::store::records::{DeviceList, Identity, Session};
 use crate::store::{Gap, View};
 use crate::wire::{Jid, NodeRef, Server};
@@ -47,6 +48,9 @@ pub(crate) fn plan(cx: &Cx, view: &View<'_>, node: NodeRef<'_>) -> Result<Plan, 
             view.want::<Session>([&account, &from]);
             view.get::<Identity>(&account)?;
             view.get::<Identity>(&from)?;
+            if let Some(lid) = node.jid("lid") {
+                view.get::<Identity>(&lid)?;
+            }
             view.get::<DeviceList>(&account)?;
             Plan::NewIdentity(account)
         }
@@ -120,7 +124,17 @@ fn new_identity(cx: &mut Cx, account: &Jid, node: NodeRef<'_>) {
         cx.cache.delete::<Session>(&name);
         cx.cache.delete::<Identity>(&name);
     }
-    cx.cache.delete::<DeviceList>(account);
+    // The companions went with the old registration; a send under way still has a device to go to.
+    if let Some(mut list) = cx.cache.get::<DeviceList>(account).cloned() {
+        for device in list.devices.iter().filter(|device| device.id != 0) {
+            let device = device_jid(account, device.id, device.hosted);
+            cx.cache.delete::<Session>(&device);
+            cx.cache.delete::<Identity>(&device);
+        }
+        list.devices.retain(|device| device.id == 0);
+        list.fetched_at = 0;
+        cx.cache.put(account, list);
+    }
     if known {
         cx.event(Event::IdentityChanged { address: account.clone().into(), implicit: false });
     }

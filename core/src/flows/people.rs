@@ -48,6 +48,8 @@ pub(crate) struct SessionPlace {
     pub(crate) moved_from: Option<Jid>,
     /// Whether there is a session that can send.
     pub(crate) ready: bool,
+    /// The device's phone-number name, if it is known.
+    pub(crate) pn: Option<Jid>,
 }
 
 impl SessionPlace {
@@ -70,20 +72,19 @@ impl SessionPlace {
         if let Some(session) = current? {
             identity?;
             let ready = session.0.has_current();
-            return Ok(Self { canonical, moved_from: None, ready });
+            return Ok(Self { canonical, moved_from: None, ready, pn });
         }
         identity?;
         // A session made before the LID was known.
-        let older = match pn {
-            Some(pn) if pn != canonical => pn,
-            _ => return Ok(Self { canonical, moved_from: None, ready: false }),
+        let older = match &pn {
+            Some(pn) if *pn != canonical => pn.clone(),
+            _ => return Ok(Self { canonical, moved_from: None, ready: false, pn }),
         };
         let session = view.get::<Session>(&older);
-        view.get::<Identity>(&older)?;
-        Ok(match session? {
-            Some(session) => Self { canonical, moved_from: Some(older), ready: session.0.has_current() },
-            None => Self { canonical, moved_from: None, ready: false },
-        })
+        let identity = view.get::<Identity>(&older)?;
+        let ready = session?.is_some_and(|session| session.0.has_current());
+        let moved_from = (session?.is_some() || identity.is_some()).then_some(older);
+        Ok(Self { canonical, moved_from, ready, pn })
     }
 
     /// Moves the session to its canonical name, if it is not there.

@@ -4,13 +4,15 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::people;
+use crate::adv::KeyIndexList;
 use crate::engine::cx::Cx;
 use crate::engine::iq::{Iq, IqAnswer};
 use crate::engine::{limits, runner};
+use crate::error::Failure;
 use crate::event::{Event, Warning};
 use crate::query::bundle::{self, DeviceBundle};
 use crate::query::usync::{self, UserDevices};
-use crate::store::records::{Device, DeviceList, LidOfPn};
+use crate::store::records::{Device, DeviceList, Identity, LidOfPn, Session};
 use crate::wire::{Jid, Str};
 
 /// A question to the server.
@@ -29,10 +31,32 @@ pub(crate) enum Finding {
     Recorded,
     /// A bundle.
     Bundle(alloc::boxed::Box<DeviceBundle>),
-    /// The server has no answer, or refused (its number).
+    /// The server has nothing of this account or device (its number).
     Refused(u32),
+    /// The server refused the whole question, for now.
+    Busy {
+        /// Its number.
+        code: u32,
+        /// Its words.
+        text: Str,
+        /// Seconds to wait.
+        backoff: Option<u32>,
+    },
     /// No answer came in time.
     NoAnswer,
+}
+
+impl Finding {
+    /// What a send that needs this fact must answer, if the fact is not that there is nothing.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        match self {
+            Self::Recorded | Self::Bundle(_) | Self::Refused(_) => None,
+            Self::Busy { code, text, backoff } => {
+                Some(Failure::Refused { code: *code, text: text.clone(), backoff: *backoff })
+            }
+            Self::NoAnswer => Some(Failure::Timeout),
+        }
+    }
 }
 
 /// Sends the questions, in as few stanzas as the batch limit allows.
@@ -61,7 +85,11 @@ pub(crate) fn answered(cx: &mut Cx, queries: Vec<Query>, answer: IqAnswer<'_>) -
     let iq = match answer {
         IqAnswer::Result(iq) => iq,
         IqAnswer::Error(error) => {
-            return queries.into_iter().map(|query| (query, Finding::Refused(error.code))).collect();
+            let finding = match error.code {
+                404 | 406 => Finding::Refused(error.code),
+                code => Finding::Busy { code, text: error.text.clone(), backoff: error.backoff },
+            };
+            return queries.into_iter().map(|query| (query, finding.clone())).collect();
         }
         IqAnswer::Timeout | IqAnswer::Disconnected => {
             return queries.into_iter().map(|query| (query, Finding::NoAnswer)).collect();
@@ -120,9 +148,26 @@ fn record(cx: &mut Cx, user: &UserDevices) -> Result<(), u32> {
         (None, Some(LidOfPn(lid))) if user.jid.is_pn() => Jid::lid(lid.clone()),
         _ => user.jid.clone(),
     };
-    let (devices, raw_id) = set.usable();
     let old = cx.cache.get::<DeviceList>(&canonical);
-    if let Some(old) = old {
+    let account_key = cx.cache.get::<Identity>(&canonical).map(|identity| identity.0);
+    let list = match set.key_index_list.as_ref().map(|bytes| KeyIndexList::open(bytes, account_key.as_ref())) {
+        Some(Ok(list)) => Some(list),
+        None => None,
+        // Somebody else signed it: what was known before still holds.
+        Some(Err(error)) => {
+            let known = old.is_some();
+            cx.warn(Warning::BadStanza {
+                what: compact_str::format_compact!("key-index list of {canonical}: {error}"),
+            });
+            if known {
+                return Ok(());
+            }
+            None
+        }
+    };
+    let devices = set.usable(list.as_ref());
+    let raw_id = list.as_ref().map(|list| list.raw_id);
+    if let Some(old) = cx.cache.get::<DeviceList>(&canonical).cloned() {
         if old.stamp > set.stamp && set.stamp != 0 {
             cx.warn(Warning::BadStanza { what: Str::const_new("an older device list than the known one") });
             return Ok(());
@@ -132,13 +177,20 @@ fn record(cx: &mut Cx, user: &UserDevices) -> Result<(), u32> {
         if !same {
             cx.event(Event::DevicesChanged { address: canonical.clone().into() });
         }
+        // Registered anew: its companions are others now, whatever their numbers.
+        if old.raw_id.is_some() && raw_id.is_some() && old.raw_id != raw_id {
+            for device in old.devices.iter().filter(|device| device.id != 0) {
+                cx.cache.delete::<Session>(&usync::device_jid(&canonical, device.id, device.hosted));
+            }
+        }
     }
     let list = DeviceList {
         devices: devices
             .iter()
             .map(|device| Device { id: device.id, key_index: device.key_index, hosted: device.hosted })
             .collect(),
-        hash: set.hash.clone(),
+        // The hash is of the whole list; a shortened one must not claim it.
+        hash: set.hash.clone().filter(|_| devices.len() == set.devices.len()),
         raw_id,
         stamp: set.stamp,
         fetched_at: cx.now.wall.secs().max(1),

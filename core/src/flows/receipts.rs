@@ -83,11 +83,11 @@ pub(crate) fn plan(cx: &Cx, view: &View<'_>, node: NodeRef<'_>) -> Result<Plan, 
 
 /// The ids of a receipt: its own and those of its list.
 fn ids(node: NodeRef<'_>) -> Vec<Str> {
-    let mut ids: Vec<Str> = node.text("id").into_iter().collect();
-    for item in node.child("list").into_iter().flat_map(|list| list.children_named("item").collect::<Vec<_>>()) {
-        ids.extend(item.text("id").filter(|id| !ids.contains(id)));
-    }
-    ids
+    let own = node.text("id");
+    let items = node.child("list").into_iter().flat_map(|list| list.children_named("item").collect::<Vec<_>>());
+    let listed = items.filter_map(|item| item.text("id")).filter(|id| Some(id) != own.as_ref());
+    let mut seen = alloc::collections::BTreeSet::new();
+    own.clone().into_iter().chain(listed).filter(|id| seen.insert(id.clone())).collect()
 }
 
 pub(crate) fn act(plan: Plan, cx: &mut Cx, runner: &mut Runner, node: NodeRef<'_>) {
@@ -126,7 +126,7 @@ fn answer(cx: &mut Cx, node: NodeRef<'_>, error: Option<u32>) {
         .attr_opt("participant", participant)
         .attr_opt("recipient", node.jid("recipient"))
         .attr_opt("type", kind)
-        .attr_opt("from", cx.own_device().filter(|_| message))
+        .attr_opt("from", cx.own_device().filter(|_| message || error.is_some()))
         .attr_opt("error", error);
     cx.send(&stanza);
 }

@@ -9,11 +9,14 @@ use prost::Message as _;
 
 use super::people::{self, SessionPlace};
 use super::source::Source;
-use super::{receipts, retry};
+use super::{encrypt, receipts, retry};
+use crate::adv::AdvError;
 use crate::content::Content;
 use crate::content::padding::unpad;
+use crate::content::stanza;
 use crate::engine::cx::Cx;
 use crate::engine::gate::Held;
+use crate::engine::limits;
 use crate::event::{Delivery, Event, Undecryptable, Warning};
 use crate::message::Message;
 use crate::proto::wa;
@@ -83,6 +86,7 @@ pub(crate) fn plan(cx: &Cx, view: &View<'_>, node: NodeRef<'_>) -> Result<Plan, 
         }
         _ => people::phone_number(view, &canonical)?,
     };
+    encrypt::want_account_key(view, &canonical)?;
     let place = SessionPlace::find_with(view, canonical, pn)?;
     let session = view.get::<Session>(place.moved_from.as_ref().unwrap_or(&place.canonical))?;
     let empty = SessionRecord::new();
@@ -99,12 +103,14 @@ pub(crate) fn plan(cx: &Cx, view: &View<'_>, node: NodeRef<'_>) -> Result<Plan, 
                     gap = view.get::<PreKey>(&id).map(|_| ()).and(gap);
                 }
             }
-            "skmsg" => gap = view.get::<SenderKey>(&sender_key_name(&source, &place)).map(|_| ()).and(gap),
             _ => {}
         }
     }
-    if source.chat.is_group() || source.chat.is_status() {
-        gap = view.get::<SenderKey>(&sender_key_name(&source, &place)).map(|_| ()).and(gap);
+    if matches!(source.chat.server, crate::wire::Server::Group | crate::wire::Server::Broadcast) {
+        let name = sender_key_name(&source, &place);
+        let keys = view.get::<SenderKey>(&name);
+        let older = older_sender_key_name(&source, &place).map(|older| view.get::<SenderKey>(&older));
+        gap = keys.map(|_| ()).and(older.unwrap_or(Ok(None)).map(|_| ())).and(gap);
     }
     gap?;
     Ok(Plan::Encrypted(Encrypted { source, place }))
@@ -112,6 +118,12 @@ pub(crate) fn plan(cx: &Cx, view: &View<'_>, node: NodeRef<'_>) -> Result<Plan, 
 
 fn sender_key_name(source: &Source, place: &SessionPlace) -> SenderKeyName {
     SenderKeyName { group: source.chat.clone(), sender: place.canonical.clone() }
+}
+
+/// The name that sender keys had before the sender's LID was known.
+fn older_sender_key_name(source: &Source, place: &SessionPlace) -> Option<SenderKeyName> {
+    let pn = place.pn.clone().filter(|pn| *pn != place.canonical)?;
+    Some(SenderKeyName { group: source.chat.clone(), sender: pn })
 }
 
 /// One `<enc>`.
@@ -149,6 +161,8 @@ enum Unreadable {
     Protobuf,
     /// A kind of encryption that we do not know.
     Kind,
+    /// The sending companion does not prove that it belongs to its account.
+    Adv(AdvError),
 }
 
 pub(crate) fn act(plan: Plan, cx: &mut Cx, node: NodeRef<'_>) {
@@ -186,13 +200,14 @@ impl Encrypted {
             people::learn(cx, alt, &source.chat);
         }
         self.place.settle(cx);
+        self.settle_sender_key(cx);
         let (mut failure, mut duplicate, mut known, mut hide) = (None, false, 0, false);
         for enc in encs(node) {
             if enc.kind == "skmsg" && failure.is_some() {
                 // Its key was in what failed; the resend brings both.
                 continue;
             }
-            match self.decrypt(cx, &enc).and_then(|plaintext| parse(plaintext)) {
+            match self.decrypt(cx, node, &enc).and_then(parse) {
                 Ok((message, raw)) => self.take(cx, message, raw),
                 Err(Unreadable::Signal(SignalError::Duplicate { .. }, _)) => duplicate = true,
                 Err(unreadable) => {
@@ -210,11 +225,18 @@ impl Encrypted {
         }
     }
 
-    fn decrypt(&self, cx: &mut Cx, enc: &Enc<'_>) -> Result<Vec<u8>, Unreadable> {
+    fn decrypt(&self, cx: &mut Cx, node: NodeRef<'_>, enc: &Enc<'_>) -> Result<Vec<u8>, Unreadable> {
         let pairwise = |error| Unreadable::Signal(error, MessageClass::Pairwise);
         let group = |error| Unreadable::Signal(error, MessageClass::SenderKey);
         match enc.kind {
-            "pkmsg" => self.decrypt_prekey(cx, enc.bytes).map_err(pairwise),
+            "pkmsg" => {
+                let message = PreKeyMessage::parse(enc.bytes).map_err(pairwise)?;
+                // The key is authenticated by the decryption that follows, the proof by the key.
+                let proof = node.child("device-identity").and_then(|proof| proof.bytes());
+                encrypt::verify_companion(cx, &self.place.canonical, &message.identity_key, proof)
+                    .map_err(Unreadable::Adv)?;
+                self.decrypt_prekey(cx, &message).map_err(pairwise)
+            }
             "msg" => self.decrypt_session(cx, enc.bytes).map_err(pairwise),
             "skmsg" => {
                 let message = SenderKeyMessage::parse(enc.bytes).map_err(group)?;
@@ -223,6 +245,17 @@ impl Encrypted {
                 result.unwrap_or(Err(SignalError::NoSenderKey(message.key_id))).map_err(group)
             }
             _ => Err(Unreadable::Kind),
+        }
+    }
+
+    /// Moves sender keys to the sender's canonical name, if they are not there.
+    fn settle_sender_key(&self, cx: &mut Cx) {
+        let Some(older) = older_sender_key_name(&self.source, &self.place) else { return };
+        let Some(keys) = cx.cache.get::<SenderKey>(&older).cloned() else { return };
+        let name = sender_key_name(&self.source, &self.place);
+        if cx.cache.get::<SenderKey>(&name).is_none() {
+            cx.cache.put(&name, keys);
+            cx.cache.delete::<SenderKey>(&older);
         }
     }
 
@@ -240,15 +273,14 @@ impl Encrypted {
         Ok(result.unwrap_or(Err(SignalError::NoSession))?.plaintext)
     }
 
-    fn decrypt_prekey(&self, cx: &mut Cx, bytes: &[u8]) -> Result<Vec<u8>, SignalError> {
-        let message = PreKeyMessage::parse(bytes)?;
+    fn decrypt_prekey(&self, cx: &mut Cx, message: &PreKeyMessage<'_>) -> Result<Vec<u8>, SignalError> {
         let device = &self.place.canonical;
         let Some(account) = cx.cache.get::<Account>(&()).cloned() else { return Err(SignalError::NoSession) };
         let local = LocalIdentity { keys: &account.identity, registration_id: account.registration_id };
         let empty = SessionRecord::new();
         let existing = cx.cache.get::<Session>(device).map(|session| &session.0);
         let exists = existing.is_some();
-        let needed = signal::prekeys_needed(existing.unwrap_or(&empty), &message);
+        let needed = signal::prekeys_needed(existing.unwrap_or(&empty), message);
         let signed: Vec<_> = needed
             .signed
             .and_then(|id| cx.cache.get::<SignedPreKey>(&id))
@@ -262,12 +294,12 @@ impl Encrypted {
         let Cx { cache, rng, .. } = cx;
         let decrypted = if exists {
             let result = cache.update::<Session, _, _>(device, |session| {
-                signal::decrypt_prekey(&mut session.0, &local, &message, &prekeys, rng, forward)
+                signal::decrypt_prekey(&mut session.0, &local, message, &prekeys, rng, forward)
             });
             result.unwrap_or(Err(SignalError::NoSession))?
         } else {
             let mut record = SessionRecord::new();
-            let decrypted = signal::decrypt_prekey(&mut record, &local, &message, &prekeys, rng, forward)?;
+            let decrypted = signal::decrypt_prekey(&mut record, &local, message, &prekeys, rng, forward)?;
             cache.put(device, Session(record));
             decrypted
         };
@@ -308,7 +340,7 @@ impl Encrypted {
                 return;
             }
         }
-        if let Some(protocol) = &message.protocol_message
+        if let Some(protocol) = &stanza::unwrap(&message).protocol_message
             && !source.from_me
             && is_self_only(protocol)
         {
@@ -338,6 +370,7 @@ impl Encrypted {
         let source = &self.source;
         let (response, why) = match unreadable {
             Unreadable::Signal(error, class) => (error.response(*class), error.to_compact_string()),
+            Unreadable::Adv(error) => (FailureResponse::Retry(RetryReason::AdvFailure), error.to_compact_string()),
             Unreadable::Padding => {
                 (FailureResponse::Retry(RetryReason::InvalidMessage), Str::const_new("the padding is wrong"))
             }
@@ -361,6 +394,10 @@ impl Encrypted {
                 undecryptable(cx, source, &why, false, hide);
                 receipts::delivered(cx, source, node);
             }
+            FailureResponse::Retry(_) if source.chat.is_status() && is_old_status(cx, source) => {
+                undecryptable(cx, source, &why, false, hide);
+                receipts::ack(cx, node);
+            }
             FailureResponse::Retry(reason) => {
                 let retrying = retry::ask(cx, source, known, reason);
                 undecryptable(cx, source, &why, retrying, hide);
@@ -368,6 +405,10 @@ impl Encrypted {
             }
         }
     }
+}
+
+fn is_old_status(cx: &Cx, source: &Source) -> bool {
+    source.timestamp + limits::STATUS_AGE.as_secs() < cx.server_time().secs()
 }
 
 fn parse(mut plaintext: Vec<u8>) -> Result<(wa::Message, Bytes), Unreadable> {

@@ -6,12 +6,15 @@ use alloc::vec::Vec;
 
 use prost::Message as _;
 
-use super::encrypt::{self, Target};
+use super::encrypt::{self, Target, Unreachable};
 use super::people::{self, SessionPlace};
 use super::query::{Finding, Query};
+use super::retry::Retries;
 use super::send::SendError;
+use crate::adv;
 use crate::content::padding::pad;
 use crate::content::stanza::StanzaAttrs;
+use crate::crypto::PublicKey;
 use crate::engine::cx::Cx;
 use crate::engine::limits;
 use crate::engine::runner::{Acted, Facts, Stop};
@@ -19,8 +22,8 @@ use crate::error::Failure;
 use crate::proto::wa::Message;
 use crate::proto::wa::message::DeviceSentMessage;
 use crate::query::bundle::{self, DeviceBundle};
-use crate::signal::{CiphertextKind, SignalError};
-use crate::store::records::{DeviceList, Me, SentKey, SentMessage, Session};
+use crate::signal::{Ciphertext, CiphertextKind};
+use crate::store::records::{DeviceList, Identity, Me, SentKey, SentMessage, Session};
 use crate::wire::{Jid, Node, NodeRef, Str};
 
 /// A request for a resend.
@@ -69,13 +72,22 @@ impl Resend {
             own,
             count,
             registration_id: registration.try_into().map_or(0, u32::from_be_bytes),
-            keys: if node.child("keys").is_some() { Some(bundle::of_retry(node)?) } else { None },
+            // Keys without a one-time key are refused: they could be replayed.
+            keys: match node.child("keys") {
+                Some(_) => Some(bundle::of_retry(node).filter(|keys| keys.bundle.one_time.is_some())?),
+                None => None,
+            },
         })
     }
 
     /// The same message for the same device.
     pub(crate) fn same(&self, other: &Self) -> bool {
         self.id == other.id && self.device == other.device && self.chat == other.chat
+    }
+
+    /// Counts this request. `false`: the device has asked for this message too often.
+    pub(crate) fn count_in(&self, retries: &mut Retries) -> bool {
+        retries.give(&self.chat, &self.id, &self.device)
     }
 
     pub(crate) fn plan(&self, cx: &Cx, facts: &Facts<'_>) -> Result<Plan, Stop> {
@@ -92,9 +104,24 @@ impl Resend {
             }
         }
         // Too old, or never sent there.
-        let Some(sent) = sent else { return Err(Failure::NoRecipient.into()) };
+        let oldest = cx.now.wall.secs().saturating_sub(limits::SENT_MESSAGE_LIFE.as_secs());
+        let Some(sent) = sent.filter(|sent| sent.sent_at >= oldest) else { return Err(Failure::NoRecipient.into()) };
         let list = view.get::<DeviceList>(&device.bare())?;
         let listed = list.is_some_and(|list| list.devices.iter().any(|listed| listed.id == device.device));
+        if let (false, Some(keys)) = (listed || device.device == 0, &self.keys) {
+            // A companion we have not heard of must prove that it belongs to the account before it gets a message.
+            let account_key = match me_key(cx, &device) {
+                Some(key) => Some(key),
+                None => view.get::<Identity>(&device.bare())?.map(|identity| identity.0),
+            };
+            let proof = keys.device_identity.as_deref().unwrap_or_default();
+            let hosted = device.is_hosted();
+            let proved = account_key.is_some()
+                && adv::verify_companion(proof, &keys.bundle.identity, account_key.as_ref(), hosted).is_ok();
+            if !proved {
+                return Err(Failure::NoRecipient.into());
+            }
+        }
         if !listed && self.keys.is_none() {
             match facts.ask(&Query::Devices(self.device.bare()))? {
                 Finding::Recorded => {
@@ -106,6 +133,7 @@ impl Resend {
                 _ => return Err(Failure::NoRecipient.into()),
             }
         }
+        encrypt::want_account_key(view, &device)?;
         let place = SessionPlace::find(view, device.clone())?;
         let session = view.get::<Session>(place.moved_from.as_ref().unwrap_or(&place.canonical))?;
         let registered = session.and_then(|session| session.0.remote_registration_id());
@@ -164,7 +192,7 @@ impl Resend {
         Ok(Acted::Finished)
     }
 
-    fn encrypt(&self, plan: &Plan, cx: &mut Cx, padded: &[u8]) -> Result<crate::signal::Ciphertext, SignalError> {
+    fn encrypt(&self, plan: &Plan, cx: &mut Cx, padded: &[u8]) -> Result<Ciphertext, Unreachable> {
         if let (true, Some(bundle)) = (plan.renew, &plan.target.bundle) {
             plan.target.place.settle(cx);
             encrypt::replace_session(cx, &plan.target.place.canonical, bundle)?;
@@ -187,4 +215,9 @@ impl Resend {
         }
         .encode_to_vec()
     }
+}
+
+/// The account key of one of our own devices.
+fn me_key(cx: &Cx, device: &Jid) -> Option<PublicKey> {
+    cx.me().filter(|me| me.is_me(device)).map(|me| me.account_key)
 }

@@ -27,6 +27,11 @@ pub(crate) struct Retries {
     /// session itself is at fault.
     base_keys: BTreeMap<Subject, PublicKey>,
     base_order: VecDeque<Subject>,
+    /// How often a device was given a message again.
+    given: BTreeMap<Subject, u32>,
+    given_order: VecDeque<Subject>,
+    /// One-time prekeys made for our own requests, oldest first.
+    prekeys: VecDeque<(Subject, u32)>,
 }
 
 impl Retries {
@@ -42,8 +47,24 @@ impl Retries {
             self.order.push_back(subject.clone());
         }
         let count = self.asked.entry(subject).or_insert(0);
-        *count = (*count).max(known) + 1;
+        *count = (*count).max(known.min(limits::RETRIES_ASKED)).saturating_add(1);
         *count
+    }
+
+    /// Counts a resend to a device. `false`: it was given this message often enough.
+    pub(crate) fn give(&mut self, chat: &Jid, id: &Str, device: &Jid) -> bool {
+        let subject = Subject { chat: chat.clone(), id: id.clone(), device: device.clone() };
+        if !self.given.contains_key(&subject) {
+            if self.given_order.len() >= limits::RETRY_COUNTERS
+                && let Some(oldest) = self.given_order.pop_front()
+            {
+                self.given.remove(&oldest);
+            }
+            self.given_order.push_back(subject.clone());
+        }
+        let count = self.given.entry(subject).or_insert(0);
+        *count = count.saturating_add(1);
+        *count <= limits::RETRIES_GIVEN
     }
 
     /// Whether the session of a device is at fault: it asks again and again, and the session has not changed.
@@ -89,7 +110,7 @@ pub(crate) fn ask(cx: &mut Cx, source: &Source, known: u32, reason: RetryReason)
         .attr_opt("error", (reason != RetryReason::Unknown).then_some(reason.code()));
     // The first request is for a lost or damaged ciphertext; from the second on the session may be broken, and these keys
     // let the sender make a new one.
-    let keys = if count > 1 || source.sender.is_hosted() { keys(cx) } else { None };
+    let keys = if count > 1 || source.sender.is_hosted() { keys(cx, source) } else { None };
     let receipt = Node::new("receipt")
         .attr("to", if in_group { &source.from } else { &source.sender })
         .attr("type", "retry")
@@ -106,7 +127,7 @@ pub(crate) fn ask(cx: &mut Cx, source: &Source, known: u32, reason: RetryReason)
 
 /// Keys for a new session with us. The one-time key is written in this transaction, before the stanza can leave, and never
 /// enters the server's pool.
-fn keys(cx: &mut Cx) -> Option<Node> {
+fn keys(cx: &mut Cx, source: &Source) -> Option<Node> {
     let account = cx.account()?;
     let identity = account.identity.public;
     let signed = cx.cache.get::<SignedPreKey>(&account.signed_prekey)?.0.public();
@@ -118,6 +139,19 @@ fn keys(cx: &mut Cx) -> Option<Node> {
     let one_time = PreKeyRecord::generate(id, &mut cx.rng);
     let public = one_time.public();
     cx.cache.put(&id, PreKey(one_time));
+    // A new one for every request, since the last may have been used; of one message, and in all, only the newest stay.
+    let subject = Subject { chat: source.chat.clone(), id: source.id.clone(), device: source.sender.clone() };
+    let mut old: alloc::vec::Vec<u32> = Default::default();
+    cx.retries.prekeys.retain(|(other, id)| {
+        let same = *other == subject;
+        old.extend(same.then_some(*id));
+        !same
+    });
+    cx.retries.prekeys.push_back((subject, id));
+    while cx.retries.prekeys.len() > limits::RETRY_PREKEYS {
+        old.extend(cx.retries.prekeys.pop_front().map(|(_, id)| id));
+    }
+    old.iter().for_each(|id| cx.cache.delete::<PreKey>(id));
     let id_bytes = |id: u32| id.to_be_bytes()[1..].to_vec();
     let key = Node::new("key")
         .child(Node::new("id").bytes(id_bytes(public.id)))

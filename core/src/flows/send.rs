@@ -23,12 +23,11 @@ use crate::event::Event;
 use crate::proto::wa::Message;
 use crate::proto::wa::message::DeviceSentMessage;
 use crate::query::usync::{device_jid, phash};
-use crate::store::Gap;
-use crate::store::records::{Device, DeviceList, OutboxEntry, SentKey, SentMessage};
+use crate::store::records::{Device, DeviceList, Identity, OutboxEntry, SentKey, SentMessage};
 use crate::wire::{Jid, Node, NodeRef, Str};
 
 /// A send. What it needs of time and randomness is taken when it begins, so that its plan can be made again and again.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Send {
     to: Jid,
     id: Str,
@@ -38,6 +37,13 @@ pub(crate) struct Send {
     started: Wall,
     /// What became of it, once it is on its way.
     memo: Memo,
+}
+
+/// Without the content.
+impl core::fmt::Debug for Send {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Send").field("to", &self.to).field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 /// What the ack is compared with.
@@ -53,9 +59,18 @@ pub(crate) struct Memo {
 #[derive(Debug)]
 pub(crate) struct SendError(pub(crate) Failure);
 
+/// What to do.
+#[derive(Debug)]
+pub(crate) enum Plan {
+    /// This reference was sent before and has no answer: the same stanza again, never a second message.
+    Again(OutboxEntry),
+    /// Encrypt and send.
+    New(Route),
+}
+
 /// Where a message goes.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub(crate) struct Route {
     /// The chat on the wire.
     to: Jid,
     theirs: Vec<Target>,
@@ -69,7 +84,7 @@ pub(crate) struct Plan {
 impl Send {
     pub(crate) fn check(command: &SendMessage) -> Result<(), RejectReason> {
         match command.to.kind() {
-            Kind::PhoneNumber | Kind::Lid if !command.to.user().is_empty() => {}
+            Kind::PhoneNumber | Kind::Lid if !command.to.user().is_empty() && command.to.jid().is_well_formed() => {}
             _ => return Err(RejectReason::BadAddress(format_compact!("{}", command.to))),
         }
         let message = command.content.to_message()?;
@@ -116,6 +131,11 @@ impl Send {
         })
     }
 
+    /// Stanza id.
+    pub(crate) fn id(&self) -> &Str {
+        &self.id
+    }
+
     pub(crate) fn reference(&self) -> Option<&Str> {
         self.reference.as_ref()
     }
@@ -132,6 +152,15 @@ impl Send {
 
     /// Finds out where the message goes.
     pub(crate) fn plan(&self, cx: &Cx, facts: &Facts<'_>) -> Result<Plan, Stop> {
+        if let Some(reference) = &self.reference
+            && let Some(entry) = facts.view.get::<OutboxEntry>(reference)?
+        {
+            return Ok(Plan::Again(entry.clone()));
+        }
+        self.route(cx, facts).map(Plan::New)
+    }
+
+    fn route(&self, cx: &Cx, facts: &Facts<'_>) -> Result<Route, Stop> {
         let Some(me) = cx.me() else { return Err(Failure::Internal("no account").into()) };
         let theirs = Account::find(facts, &self.to, self.started);
         let own = me.lid.as_ref().unwrap_or(&me.pn).bare();
@@ -146,20 +175,24 @@ impl Send {
         };
         let this_device = me.pn.device;
         let their_devices: &[Device] = if to_myself { &[] } else { &theirs.devices };
-        let mut gap = false;
+        let (mut gap, mut failed) = (false, None);
         let mut targets = |account: &Account, wire: &Jid, devices: &[Device], skip: Option<u16>| {
             let mut found = Vec::with_capacity(devices.len());
             for device in devices.iter().filter(|device| skip != Some(device.id)) {
                 let canonical = device_jid(&account.canonical, device.id, device.hosted);
                 match Target::find(facts, device_jid(wire, device.id, device.hosted), canonical) {
                     Ok(target) => found.extend(target),
-                    Err(Gap) => gap = true,
+                    Err(Stop::Gap) => gap = true,
+                    Err(Stop::Fail(failure)) => failed = Some(failure),
                 }
             }
             found
         };
         let their_targets = targets(&theirs, &to, their_devices, None);
         let our_targets = targets(&ours, &own_wire, &ours.devices, Some(this_device));
+        if let Some(failure) = failed {
+            return Err(failure.into());
+        }
         if gap {
             return Err(Stop::Gap);
         }
@@ -171,7 +204,7 @@ impl Send {
             .map(|device| device_jid(&to, device.id, device.hosted))
             .chain(ours.devices.iter().map(|device| device_jid(&own_wire, device.id, device.hosted)))
             .collect();
-        Ok(Plan {
+        Ok(Route {
             to,
             theirs: their_targets,
             ours: our_targets,
@@ -182,6 +215,14 @@ impl Send {
 
     /// Encrypts and records.
     pub(crate) fn act(&mut self, plan: Plan, cx: &mut Cx) -> Result<Acted, SendError> {
+        let plan = match plan {
+            Plan::New(route) => route,
+            Plan::Again(entry) => {
+                self.id = entry.id.as_str().into();
+                self.memo = Memo { to: entry.chat.parse().ok(), devices: entry.devices, ..Memo::default() };
+                return Ok(Acted::Sent { id: self.id.clone(), frame: entry.stanza.to_vec() });
+            }
+        };
         let message = Message::decode(self.content.clone()).map_err(|_| SendError(Failure::Internal("content")))?;
         let attrs = StanzaAttrs::of(&message);
         let mut reached = Vec::new();
@@ -231,6 +272,7 @@ impl Send {
                 chat: plan.to.to_string(),
                 stanza: Bytes::copy_from_slice(&frame),
                 devices,
+                place: cx.next_place(),
             };
             cx.cache.put(reference, entry);
         }
@@ -244,15 +286,14 @@ impl Send {
         // A different set of devices than we knew, or stale ones: look again before the next send.
         let differs = ack.text("phash").is_some_and(|phash| phash != self.memo.phash);
         if differs || matches!(code, Some(421 | 479)) {
-            for account in &self.memo.accounts {
-                let _ = cx.cache.update::<DeviceList, (), core::convert::Infallible>(account, |list| {
-                    list.fetched_at = 0;
-                    Ok(())
-                });
-            }
+            self.memo.accounts.iter().for_each(|account| cx.cache.delete::<DeviceList>(account));
         }
         match code {
             Some(code) => Err(Failure::Refused { code, text: Str::const_new(meaning(code)), backoff: None }),
+            None if ack.has("error") => {
+                let text = ack.text("error").unwrap_or_default();
+                Err(Failure::Refused { code: 0, text, backoff: None })
+            }
             None => Ok(Reply::Sent(Sent {
                 id: self.id.clone(),
                 to: self.memo.to.clone().unwrap_or_else(|| self.to.clone()).into(),
@@ -275,7 +316,10 @@ impl Account {
     fn find(facts: &Facts<'_>, jid: &Jid, started: Wall) -> Result<Self, Stop> {
         let canonical = people::canonical(&facts.view, jid)?;
         let pn = people::phone_number(&facts.view, &canonical)?.or_else(|| jid.is_pn().then(|| jid.clone()));
-        let known = facts.view.get::<DeviceList>(&canonical)?;
+        let known = facts.view.get::<DeviceList>(&canonical);
+        // What the server says of its devices is checked with the key of its phone.
+        facts.view.get::<Identity>(&canonical)?;
+        let known = known?;
         let oldest = started.secs().saturating_sub(limits::DEVICE_LIST_AGE.as_secs());
         let fresh = known.is_some_and(|list| list.fetched_at > oldest && list.fetched_at != 0);
         let list = if fresh {
@@ -284,10 +328,9 @@ impl Account {
             let question = pn.clone().unwrap_or_else(|| canonical.clone());
             match facts.ask(&Query::Devices(question))? {
                 Finding::Recorded => facts.view.get::<DeviceList>(&people::canonical(&facts.view, jid)?)?,
-                Finding::Refused(_) if known.is_none() => return Err(Failure::NoRecipient.into()),
-                Finding::NoAnswer if known.is_none() => return Err(Failure::Timeout.into()),
                 // Better the list of yesterday than none.
-                _ => known,
+                _ if known.is_some() => known,
+                finding => return Err(finding.failure().unwrap_or(Failure::NoRecipient).into()),
             }
         };
         let devices = list.map(|list| list.devices.clone()).unwrap_or_default();

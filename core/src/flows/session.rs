@@ -43,9 +43,17 @@ impl Session {
             return;
         }
         self.reading = true;
-        cx.cache.want([record_key::<Account>(&()), record_key::<Link>(&())]);
+        self.pin(cx, record_key::<Account>(&()));
+        self.pin(cx, record_key::<Link>(&()));
         self.inbox = Some(cx.cache.range(Namespace::Inbox, None, limits::INBOX_PAGE));
         self.outbox = Some(cx.cache.range(Namespace::Outbox, None, limits::INBOX_PAGE));
+    }
+
+    /// Reads a record that stays in memory while the session lasts.
+    fn pin(&mut self, cx: &mut Cx, key: RecordKey) {
+        cx.cache.want([key.clone()]);
+        cx.cache.pin(&key);
+        self.pinned.push(key);
     }
 
     /// Whether everything is read.
@@ -99,6 +107,9 @@ impl Session {
             }
             Some(State::Loading) | None => return,
         };
+        if matches!(cx.cache.state::<Link>(&()), Some(State::Failed)) {
+            return cx.signal(Signal::StorageFailed(Str::const_new("the link record could not be read")));
+        }
         if matches!(cx.cache.state::<Link>(&()), Some(State::Loading)) || self.inbox.is_some() || self.outbox.is_some()
         {
             return;
@@ -115,13 +126,9 @@ impl Session {
             // Without it no new session can reach us; a fresh one takes its place at once.
             Some(State::Absent) => replace_signed_prekey(cx),
             Some(State::Loading) => return,
-            None => return cx.cache.want([record_key::<SignedPreKey>(&signed_prekey)]),
+            None => return self.pin(cx, record_key::<SignedPreKey>(&signed_prekey)),
         }
-        self.pinned = Vec::from([record_key::<Account>(&()), record_key::<Link>(&())]);
-        if let Some(id) = cx.account().map(|account| account.signed_prekey) {
-            self.pinned.push(record_key::<SignedPreKey>(&id));
-        }
-        self.pinned.iter().for_each(|key| cx.cache.pin(key));
+        cx.confirmed.clear();
         self.open = true;
         cx.signal(Signal::Loaded);
     }
@@ -136,6 +143,8 @@ impl Session {
 pub(crate) fn corrupt_record(cx: &mut Cx, namespace: Namespace) {
     corrupt(cx, namespace);
     if namespace == Namespace::Account {
+        // Whoever connects again must find it corrupt again, not absent.
+        cx.cache.forget_record(&record_key::<Account>(&()));
         cx.signal(Signal::End { reason: EndReason::CorruptAccount, wipe: false });
     }
 }
@@ -149,6 +158,9 @@ fn redeliver(cx: &mut Cx, key: &RecordKey, value: &Bytes) {
     match decoded.and_then(|(id, entry)| Some((id, receive::message_of(&entry)?))) {
         Some((id, message)) => {
             cx.last_delivery = DeliveryId(cx.last_delivery.0.max(id.0));
+            if cx.confirmed.contains(&id) {
+                return; // while it was being read
+            }
             cx.gate.push(Held::Event(Delivery { id: Some(id), event: Event::Message(message.into()) }));
         }
         None => corrupt(cx, Namespace::Inbox),

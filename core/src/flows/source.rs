@@ -43,7 +43,7 @@ impl Source {
         let recipient = node.jid("recipient");
         let (chat, sender, from_me, sender_alt, chat_alt) = match from.server {
             Server::Group | Server::Broadcast => {
-                let sender = participant.clone().filter(Jid::is_user).ok_or("a group message without participant")?;
+                let sender = participant.clone().filter(is_author).ok_or("a group message without participant")?;
                 let alt = if sender.is_lid() { node.jid("participant_pn") } else { node.jid("participant_lid") };
                 let from_me = me.is_me(&sender);
                 (from.bare(), sender, from_me, alt, None)
@@ -57,7 +57,7 @@ impl Source {
                 };
                 (chat, from.clone(), true, None, alt)
             }
-            Server::Pn | Server::Lid | Server::Hosted | Server::HostedLid if recipient.is_some() => {
+            Server::Pn | Server::Lid | Server::Hosted | Server::HostedLid if recipient.is_some() && !is_bot(&from) => {
                 return Err("a message of somebody else with a recipient");
             }
             _ => {
@@ -82,4 +82,17 @@ impl Source {
             recipient,
         })
     }
+}
+
+/// Who can write in a group.
+fn is_author(jid: &Jid) -> bool {
+    jid.is_user() || jid.server == Server::Bot
+}
+
+/// An AI bot, in either of its forms (`protocol/messages.md` §10.1).
+fn is_bot(jid: &Jid) -> bool {
+    let old = |prefix: &str, digits: usize| {
+        jid.server == Server::Pn && jid.user.strip_prefix(prefix).is_some_and(|rest| rest.len() == digits)
+    };
+    jid.server == Server::Bot || old("1313555", 4) || old("131655500", 2)
 }

@@ -3,9 +3,8 @@
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use prost::Message as _;
 
-use crate::proto::wa;
+use crate::adv::KeyIndexList;
 use crate::wire::{Jid, Node, NodeRef, Server, Str};
 
 /// A device of an account, as the server lists it.
@@ -82,7 +81,7 @@ fn user(node: NodeRef<'_>) -> Option<UserDevices> {
             Some(error) => Err(error.u32("code").unwrap_or(0)),
             None => Ok(device_set(devices)),
         },
-        None => Ok(DeviceSet::default()),
+        None => Err(0),
     };
     Some(UserDevices { jid: node.jid("jid")?.bare(), lid: lid.map(|lid| lid.bare()), devices })
 }
@@ -109,29 +108,18 @@ fn device_set(node: NodeRef<'_>) -> DeviceSet {
 }
 
 impl DeviceSet {
-    /// The devices that may be used, by the key-index rules: the phone always; a companion only if its index is valid.
-    /// Also the `rawId`, which is constant for one registration of the account.
+    /// The devices that may be used, by the account's key-index list: the phone always, a companion only if its index is
+    /// valid. Without a list companions cannot be told from removed ones, so only the phone is left.
     #[must_use]
-    pub fn usable(&self) -> (Vec<ListedDevice>, Option<u32>) {
-        let list = self.key_index_list.as_ref().and_then(|bytes| {
-            let signed = wa::AdvSignedKeyIndexList::decode(bytes.clone()).ok()?;
-            wa::AdvKeyIndexList::decode(signed.details?).ok()
-        });
-        let valid = |device: &ListedDevice| match (&list, device.key_index) {
-            _ if device.id == 0 => true,
-            (Some(list), Some(index)) => {
-                list.valid_indexes.contains(&index) || index > list.current_index.unwrap_or(u32::MAX)
-            }
-            // Companions without a list, or without an index, cannot be told from removed ones.
-            _ => false,
-        };
+    pub fn usable(&self, list: Option<&KeyIndexList>) -> Vec<ListedDevice> {
+        let valid = |device: &ListedDevice| device.id == 0 || list.is_some_and(|list| list.accepts(device.key_index));
         let mut devices: Vec<_> = self.devices.iter().copied().filter(valid).collect();
         if devices.iter().all(|device| device.id != 0) {
             devices.insert(0, ListedDevice { id: 0, key_index: None, hosted: false });
         }
         devices.sort_by_key(|device| device.id);
         devices.dedup_by_key(|device| device.id);
-        (devices, list.and_then(|list| list.raw_id))
+        devices
     }
 }
 
@@ -161,7 +149,7 @@ pub fn phash(devices: &[Jid]) -> Str {
 
 #[cfg(test)]
 mod tests {
-    use super::{DeviceSet, ListedDevice, phash};
+    use super::{DeviceSet, KeyIndexList, ListedDevice, phash};
     use crate::wire::Jid;
 
     #[test]
@@ -180,18 +168,21 @@ mod tests {
     fn companions_without_a_valid_index_are_left_out() {
         let device = |id, key_index| ListedDevice { id, key_index, hosted: false };
         let set = DeviceSet { devices: [device(0, None), device(1, Some(1))].into(), ..DeviceSet::default() };
-        assert_eq!(set.usable().0, [device(0, None)]);
+        assert_eq!(set.usable(None), [device(0, None)]);
         // rawId 1, currentIndex 2, validIndexes 1 2 (`protocol/pairing.md` §12)
-        let details = hex::decode("08011080e2cfaa061802220201022800").unwrap();
-        let mut signed = alloc::vec![0x0a, u8::try_from(details.len()).unwrap()];
-        signed.extend(details);
+        let mut signed = hex::decode("0a1008011080e2cfaa061802220201022800").unwrap();
+        signed.extend(hex::decode("1240").unwrap());
+        signed.extend(
+            hex::decode(
+                "dcbb47470899df9095843743da851e40f42a9f9dfd4ee9e9d051d9c4dec195d2f1b23d1f4a7b280475f252757ee627fcff5c52832e1c8888083aa942326dff80",
+            )
+            .unwrap(),
+        );
+        let list = KeyIndexList::open(&signed, None).unwrap();
         let set = DeviceSet {
             devices: [device(3, Some(3)), device(1, Some(1)), device(2, Some(0)), device(4, None)].into(),
-            key_index_list: Some(signed.into()),
             ..DeviceSet::default()
         };
-        let (devices, raw_id) = set.usable();
-        assert_eq!(devices, [device(0, None), device(1, Some(1)), device(3, Some(3))]);
-        assert_eq!(raw_id, Some(1));
+        assert_eq!(set.usable(Some(&list)), [device(0, None), device(1, Some(1)), device(3, Some(3))]);
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::key::{Batch, Namespace, RecordKey};
 use super::record::record_key;
-use super::table::{Meta, Slot, State, Stored, Tables};
+use super::table::{Corrupt, Meta, Slot, State, Stored, Tables};
 use crate::engine::{CommitSeq, Load, LoadId, Loaded};
 use crate::error::Misuse;
 use crate::wire::Str;
@@ -174,11 +174,13 @@ impl Cache {
 
     fn finish(&mut self, key: &RecordKey, value: Option<Option<&Bytes>>) {
         let Some(table) = self.tables.any(key.namespace) else { return };
-        let corrupt = table.finish_load(&key.key, value).is_err();
-        let cost = table.meta(&key.key).map_or(0, |meta| meta.cost);
-        self.account(key, cost);
-        if corrupt {
-            self.corrupt.push(key.namespace);
+        match table.finish_load(&key.key, value) {
+            Ok(Some(cost)) => self.account(key, cost),
+            Ok(None) => {}
+            Err(Corrupt) => {
+                self.account(key, 0);
+                self.corrupt.push(key.namespace);
+            }
         }
     }
 
@@ -187,8 +189,13 @@ impl Cache {
         core::mem::take(&mut self.corrupt)
     }
 
-    /// Forgets that reading this record failed, so that it is tried again.
-    pub(crate) fn forget_failure(&mut self, key: &RecordKey) {
+    /// Whether a read of this record is on its way.
+    pub(crate) fn is_loading(&mut self, key: &RecordKey) -> bool {
+        self.tables.any(key.namespace).is_some_and(|table| table.is_loading(&key.key))
+    }
+
+    /// Forgets what is known of a record that is not in use: that reading it failed, or that it was corrupt.
+    pub(crate) fn forget_record(&mut self, key: &RecordKey) {
         self.drop_slot(key);
     }
 
@@ -238,6 +245,7 @@ impl Cache {
     /// Removes every record of the profile, in memory and, with the next commit, in storage.
     pub(crate) fn wipe(&mut self) {
         self.forget();
+        self.dirty.clear();
         self.clear = true;
     }
 
@@ -304,7 +312,16 @@ impl Cache {
     pub(crate) fn poison(&mut self) {
         self.forget();
         self.clear = false;
+        self.dirty.clear();
+        self.pending.clear();
         self.durable = self.last_commit;
+    }
+
+    /// Reads fail: what is in memory is no longer trusted to be complete. Commits on their way stay on their way, and reads
+    /// asked from now on see them.
+    pub(crate) fn distrust(&mut self) {
+        debug_assert!(self.dirty.is_empty(), "the transaction is closed first");
+        self.forget();
     }
 
     fn forget(&mut self) {
@@ -314,10 +331,15 @@ impl Cache {
             self.loads.remove(&id);
         }
         self.loads.values_mut().for_each(|load| *load = OpenLoad::Stale);
-        self.dirty.clear();
-        self.pending.clear();
         self.order.clear();
         self.used = 0;
+    }
+
+    /// What the slots cost, added up anew.
+    #[cfg(test)]
+    pub(crate) fn recount(&mut self) -> usize {
+        let keys: Vec<_> = self.order.values().cloned().collect();
+        keys.iter().filter_map(|key| self.meta(key).map(|meta| meta.cost + SLOT_OVERHEAD)).sum()
     }
 
     // ---- memory ------------------------------------------------------------------------------------------------
@@ -357,7 +379,7 @@ impl Cache {
         let mut victims = Vec::new();
         let mut freed = 0;
         for key in self.order.values() {
-            if self.used - freed <= self.limit {
+            if self.used.saturating_sub(freed) <= self.limit {
                 break;
             }
             let Some(meta) = self.tables.any(key.namespace).and_then(|table| table.meta(&key.key)).map(|meta| *meta)
@@ -365,8 +387,7 @@ impl Cache {
                 continue;
             };
             let in_use = meta.pins > 0 || meta.pending.is_some() || self.dirty.contains(key);
-            let loading = self.wanted.contains(key)
-                || self.loads.values().any(|load| matches!(load, OpenLoad::Get(keys) if keys.contains(key)));
+            let loading = self.tables.any(key.namespace).is_some_and(|table| table.is_loading(&key.key));
             if !in_use && !loading {
                 freed += meta.cost + SLOT_OVERHEAD;
                 victims.push(key.clone());

@@ -63,8 +63,11 @@ pub(crate) trait AnyTable {
     fn meta(&mut self, key: &str) -> Option<&mut Meta>;
     /// Makes a slot in state `Loading` unless there is one. Returns whether it did.
     fn begin_load(&mut self, key: &str) -> bool;
-    /// Fills a loading slot. Other states are newer than the read and stay. `Err` if the bytes are corrupt.
-    fn finish_load(&mut self, key: &str, value: Option<Option<&Bytes>>) -> Result<(), Corrupt>;
+    /// Whether a read of this record is on its way.
+    fn is_loading(&self, key: &str) -> bool;
+    /// Fills a loading slot and gives its new cost. Other states are newer than the read and stay (`None`). `Err` if the
+    /// bytes are corrupt.
+    fn finish_load(&mut self, key: &str, value: Option<Option<&Bytes>>) -> Result<Option<usize>, Corrupt>;
     /// The change that storage needs to be like memory.
     fn op(&self, key: &str) -> Option<Op>;
     /// Forgets a slot.
@@ -91,19 +94,21 @@ impl<R: Record> AnyTable for Table<R> {
         fresh
     }
 
-    fn finish_load(&mut self, key: &str, value: Option<Option<&Bytes>>) -> Result<(), Corrupt> {
-        let Some(slot) = R::parse_key(key).and_then(|key| self.slots.get_mut(&key)) else { return Ok(()) };
+    fn is_loading(&self, key: &str) -> bool {
+        let slot = R::parse_key(key).and_then(|key| self.slots.get(&key));
+        slot.is_some_and(|slot| matches!(slot.state, State::Loading))
+    }
+
+    fn finish_load(&mut self, key: &str, value: Option<Option<&Bytes>>) -> Result<Option<usize>, Corrupt> {
+        let Some(slot) = R::parse_key(key).and_then(|key| self.slots.get_mut(&key)) else { return Ok(None) };
         if !matches!(slot.state, State::Loading) {
-            return Ok(());
+            return Ok(None);
         }
         let (state, result) = match value {
-            None => (State::Failed, Ok(())),
-            Some(None) => (State::Absent, Ok(())),
+            None => (State::Failed, Ok(Some(0))),
+            Some(None) => (State::Absent, Ok(Some(0))),
             Some(Some(bytes)) => match R::decode(bytes) {
-                Some(record) => {
-                    slot.meta.cost = bytes.len();
-                    (State::Present(record), Ok(()))
-                }
+                Some(record) => (State::Present(record), Ok(Some(bytes.len()))),
                 None => (State::Absent, Err(Corrupt)),
             },
         };

@@ -156,7 +156,7 @@ fn write_binary(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
 
 /// §6.6.
 fn write_jid(jid: &Jid, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-    if jid.server == Server::Interop || jid.integrator != 0 || jid.server.as_str().is_empty() {
+    if jid.server == Server::Interop || jid.integrator != 0 || !jid.is_well_formed() {
         return Err(EncodeError::Jid);
     }
     if jid.device == 0 {

@@ -147,6 +147,22 @@ impl Jid {
         Self { user: self.user.clone(), server, device: 0, integrator: self.integrator }
     }
 
+    /// Whether the text form names this JID and no other. What comes from the wire can be otherwise (a device separator
+    /// inside a user, say) and is refused where JIDs are read.
+    #[must_use]
+    pub fn is_well_formed(&self) -> bool {
+        let plain = |c: char| !(c.is_whitespace() || c.is_control() || matches!(c, '@' | ':' | '|'));
+        let user = match self.server {
+            // An old way of writing agents and devices.
+            Server::Pn => !self.user.contains('.'),
+            Server::Interop => !self.user.contains('-'),
+            Server::Other(ref name) => name.chars().all(plain) && Server::from_name(name) == self.server,
+            _ => true,
+        };
+        let named = !self.user.is_empty() || (self.device == 0 && self.server.as_str().contains('.'));
+        user && named && self.user.chars().all(plain) && (self.device == 0 || self.server.has_devices())
+    }
+
     /// Whether this is the chat server.
     #[must_use]
     pub fn is_server(&self) -> bool {

@@ -49,6 +49,13 @@ pub(super) enum Scalar<'a> {
     BadJid,
 }
 
+impl Scalar<'_> {
+    /// A JID, if its text would name it: everything we store is named by texts.
+    fn of(jid: Jid) -> Self {
+        if jid.is_well_formed() { Self::Jid(jid) } else { Self::BadJid }
+    }
+}
+
 /// A position in the node bytes. Every read checks what is left; nothing is allocated on the word of a length field.
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
@@ -188,7 +195,7 @@ impl<'a> Reader<'a> {
 
     fn jid_pair(&mut self) -> Result<Scalar<'a>, NodeError> {
         let (user, server) = (self.user()?, self.server()?);
-        Ok(Scalar::Jid(Jid { user, server, device: 0, integrator: 0 }))
+        Ok(Scalar::of(Jid { user, server, device: 0, integrator: 0 }))
     }
 
     fn ad_jid(&mut self) -> Result<Scalar<'a>, NodeError> {
@@ -204,13 +211,13 @@ impl<'a> Reader<'a> {
             domain if domain & 0x80 != 0 && domain & 1 == 0 => Server::Hosted,
             _ => return Ok(Scalar::BadJid),
         };
-        Ok(Scalar::Jid(Jid { user, server, device: device.into(), integrator: 0 }))
+        Ok(Scalar::of(Jid { user, server, device: device.into(), integrator: 0 }))
     }
 
     fn fb_jid(&mut self) -> Result<Scalar<'a>, NodeError> {
         let (user, device) = (self.user()?, self.u16()?);
         Ok(match self.server()? {
-            server @ Server::Msgr => Scalar::Jid(Jid { user, server, device, integrator: 0 }),
+            server @ Server::Msgr => Scalar::of(Jid { user, server, device, integrator: 0 }),
             _ => Scalar::BadJid,
         })
     }
@@ -218,7 +225,7 @@ impl<'a> Reader<'a> {
     fn interop_jid(&mut self) -> Result<Scalar<'a>, NodeError> {
         let (user, device, integrator) = (self.user()?, self.u16()?, self.u16()?);
         Ok(match self.server()? {
-            server @ Server::Interop => Scalar::Jid(Jid { user, server, device, integrator }),
+            server @ Server::Interop => Scalar::of(Jid { user, server, device, integrator }),
             _ => Scalar::BadJid,
         })
     }

@@ -37,7 +37,9 @@ impl Server {
             "receipt" if node.text("type") == "retry" => self.phone_resend(account, &node),
             "receipt" => {
                 let mut ids = vec![node.text("id")];
-                ids.extend(node.find("list").map(|list| list.all("item")).unwrap_or_default().iter().map(|i| i.text("id")));
+                ids.extend(
+                    node.find("list").map(|list| list.all("item")).unwrap_or_default().iter().map(|i| i.text("id")),
+                );
                 owner.phone.receipts.push(ReceiptSeen {
                     at,
                     from: node.jid("from").unwrap_or_else(Jid::server),
@@ -120,10 +122,10 @@ impl Server {
             }
         };
         // A distribution must be in place before the skmsg behind it is decrypted.
-        if let Ok(message) = ChatMessage::decode(&plain[..]) {
-            if let Some(skdm) = &message.sender_key_distribution {
-                self.phone_sender_key(account, sender, addr, node, from, skdm);
-            }
+        if let Ok(message) = ChatMessage::decode(&plain[..])
+            && let Some(skdm) = &message.sender_key_distribution
+        {
+            self.phone_sender_key(account, sender, addr, node, from, skdm);
         }
         Ok(Some(plain))
     }
@@ -219,14 +221,25 @@ impl Server {
         let author = node.jid("participant").unwrap_or_else(|| from.clone());
         let at = self.now;
         let only_key = parsed.sender_key_distribution.is_some()
-            && ChatMessage { sender_key_distribution: parsed.sender_key_distribution.clone(), ..ChatMessage::default() }
-                .encode_to_vec()
-                .len()
+            && ChatMessage {
+                sender_key_distribution: parsed.sender_key_distribution.clone(),
+                ..ChatMessage::default()
+            }
+            .encode_to_vec()
+            .len()
                 == plain.len();
         let Some(owner) = self.accounts.get_mut(&account) else { return };
         owner.phone.handled.insert((node.text("id"), author.clone()));
         if !only_key {
-            owner.phone.inbox.push(Received { at, from: author, chat, id: node.text("id"), from_me: own, peer, message });
+            owner.phone.inbox.push(Received {
+                at,
+                from: author,
+                chat,
+                id: node.text("id"),
+                from_me: own,
+                peer,
+                message,
+            });
         }
     }
 

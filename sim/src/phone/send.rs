@@ -81,7 +81,10 @@ impl Server {
         self.rng = rng;
         let Ok(body) = body else { return };
         let skdm = ChatMessage {
-            sender_key_distribution: Some(ChatSenderKey { group_id: Some(to.to_string()), axolotl: Some(distribution) }),
+            sender_key_distribution: Some(ChatSenderKey {
+                group_id: Some(to.to_string()),
+                axolotl: Some(distribution),
+            }),
             ..ChatMessage::default()
         }
         .encode_to_vec();
@@ -164,16 +167,23 @@ impl Server {
     }
 
     /// The phone's user reads messages of a chat.
-    pub fn phone_read(&mut self, now: SimTime, account: AccountId, chat: &Jid, participant: Option<&Jid>, ids: &[&str]) {
+    pub fn phone_read(
+        &mut self,
+        now: SimTime,
+        account: AccountId,
+        chat: &Jid,
+        participant: Option<&Jid>,
+        ids: &[&str],
+    ) {
         self.advance(now);
         let Some((first, rest)) = ids.split_first() else { return };
         let author = participant.unwrap_or(chat);
         let Some((sender, _)) = self.locate(author) else { return };
         let Some(me) = self.accounts.get(&account).map(|a| a.jid(&author.bare().server)) else { return };
-        let mut receipt =
-            Node::new("receipt").attr("id", *first).attr("type", "read").attr("t", self.now.secs());
+        let mut receipt = Node::new("receipt").attr("id", *first).attr("type", "read").attr("t", self.now.secs());
         if !rest.is_empty() {
-            receipt = receipt.child(Node::new("list").children(rest.iter().map(|id| Node::new("item").attr("id", *id))));
+            receipt =
+                receipt.child(Node::new("list").children(rest.iter().map(|id| Node::new("item").attr("id", *id))));
         }
         let receipt = match participant {
             Some(_) => receipt.attr("from", chat).attr("participant", &me),
@@ -244,7 +254,10 @@ impl Server {
         let distribution = owner.phone.endpoint.own_sender_key(&chat.to_string(), &mut rng).0.distribution();
         self.rng = rng;
         let skdm = ChatMessage {
-            sender_key_distribution: Some(ChatSenderKey { group_id: Some(chat.to_string()), axolotl: Some(distribution) }),
+            sender_key_distribution: Some(ChatSenderKey {
+                group_id: Some(chat.to_string()),
+                axolotl: Some(distribution),
+            }),
             ..ChatMessage::default()
         };
         // Two encoded messages one after the other are one message with the fields of both.

@@ -116,4 +116,6 @@ pub struct Companion {
     /// Whether the low-prekey notification is out.
     pub(crate) asked_for_prekeys: bool,
     pub(crate) app_push_name: Option<String>,
+    /// A delivery was damaged, lost or doubled: what follows from it is no fault of the client's.
+    pub(crate) disturbed: bool,
 }

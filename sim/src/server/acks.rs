@@ -40,13 +40,19 @@ impl Server {
         let loose = companion.outbox.find_loosely(&class, &id, &to);
         let Some(seq) = companion.outbox.find(&wanted).or(loose) else {
             let again = companion.outbox.answered.contains(&wanted);
-            if !(lenient && class == "message") && !(again && to.is_status()) {
+            let tolerated = (lenient && class == "message") || (again && to.is_status());
+            if !tolerated {
                 let detail = if again { "acks a second time" } else { "acks nothing that was sent" };
                 self.object(Some(conn), None, Rule::Ack, Some(node), detail);
             }
             return;
         };
         let Some(entry) = companion.outbox.finish(seq) else { return };
+        if matches!(entry.node.text("type").as_str(), "devices" | "account_sync")
+            && let Some((about, _)) = entry.node.jid("from").and_then(|from| self.locate(&from))
+        {
+            self.told_of(key, about);
+        }
         for detail in ack_objections(&entry, node, lenient) {
             self.object(Some(conn), None, Rule::Ack, Some(node), detail);
         }
@@ -118,7 +124,13 @@ impl Server {
             self.object(Some(conn), None, Rule::Ack, Some(node), detail);
         }
         if expected.status != (node.text("context") == "status") && !lenient {
-            self.object(Some(conn), None, Rule::Ack, Some(node), "context=status stands on status receipts, and only there");
+            self.object(
+                Some(conn),
+                None,
+                Rule::Ack,
+                Some(node),
+                "context=status stands on status receipts, and only there",
+            );
         }
         self.route_delivery(key, &entry, &node.text("type"), id);
     }
@@ -148,7 +160,9 @@ impl Server {
         let participant = entry.node.jid("participant");
         let author = participant.clone().unwrap_or_else(|| from.clone());
         let Some(sender) = self.locate(&author) else { return };
-        let Some(me) = self.accounts.get(&key.0).map(|account| account.device_jid(&author.server, key.1)) else { return };
+        let Some(me) = self.accounts.get(&key.0).map(|account| account.device_jid(&author.server, key.1)) else {
+            return;
+        };
         let receipt = Node::new("receipt").attr("id", id).attr("t", self.now.secs());
         let receipt = if kind.is_empty() { receipt } else { receipt.attr("type", kind) };
         let receipt = match participant {
@@ -181,7 +195,8 @@ impl Server {
         else {
             return;
         };
-        let base = |id: &str| Node::new("receipt").attr("id", id).attr("type", kind.as_str()).attr("t", self.now.secs());
+        let base =
+            |id: &str| Node::new("receipt").attr("id", id).attr("type", kind.as_str()).attr("t", self.now.secs());
         let mut receipt = base(ids.first().map(String::as_str).unwrap_or_default());
         if ids.len() > 1 {
             let items = ids[1..].iter().map(|id| Node::new("item").attr("id", id.as_str()));
@@ -236,9 +251,9 @@ fn ack_objections(entry: &Entry, ack: &Node, lenient: bool) -> Vec<String> {
     let mut out = Vec::new();
     let stanza = &entry.node;
     let class = ack.text("class");
-    let expected = stanza.jid("participant").filter(|participant| {
-        class != "receipt" || Some(participant) != stanza.jid("from").as_ref()
-    });
+    let expected = stanza
+        .jid("participant")
+        .filter(|participant| class != "receipt" || Some(participant) != stanza.jid("from").as_ref());
     if ack.jid("participant") != expected && !(lenient && ack.jid("participant") == stanza.jid("participant")) {
         out.push("participant is not echoed".to_owned());
     }

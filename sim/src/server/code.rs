@@ -55,8 +55,7 @@ fn open_bundle(
         return Err("the key bundle is not 156 bytes");
     }
     let eph = ephemeral.agree(companion_ephemeral).map_err(|_| "low-order ephemeral")?;
-    let key: [u8; 32] =
-        hkdf_sha256(Some(&bundle[..32]), eph.expose(), b"link_code_pairing_key_bundle_encryption_key");
+    let key: [u8; 32] = hkdf_sha256(Some(&bundle[..32]), eph.expose(), b"link_code_pairing_key_bundle_encryption_key");
     let nonce: [u8; 12] = bundle[32..44].try_into().map_err(|_| "nonce")?;
     let mut plain = bundle[44..].to_vec();
     let len = Aes256Gcm::new(&key).open(&nonce, &[], &mut plain).map_err(|_| "the key bundle does not open")?;
@@ -144,9 +143,8 @@ impl Server {
         self.advance(now);
         let code = code.replace('-', "");
         let found = self.conns.keys().copied().collect::<Vec<_>>().into_iter().rev().find(|conn| {
-            self.unpaired(*conn).is_some_and(|unpaired| {
-                unpaired.code.as_ref().is_some_and(|flow| flow.account == account)
-            })
+            self.unpaired(*conn)
+                .is_some_and(|unpaired| unpaired.code.as_ref().is_some_and(|flow| flow.account == account))
         });
         let conn = found.ok_or(ScanError::NoCode)?;
         let ephemeral = KeyPair::generate(&mut self.rng);
@@ -229,7 +227,8 @@ impl Server {
     /// The phone asks for a new code (pairing §5.4 `refresh_code`).
     pub fn refresh_code(&mut self, now: SimTime, conn: ConnId, force: bool) {
         self.advance(now);
-        let reference = self.unpaired(conn).and_then(|unpaired| unpaired.code.as_ref()).map(|code| code.reference.clone());
+        let reference =
+            self.unpaired(conn).and_then(|unpaired| unpaired.code.as_ref()).map(|code| code.reference.clone());
         let node = Node::new("link_code_companion_reg")
             .attr("stage", "refresh_code")
             .attr("force_manual_refresh", if force { "true" } else { "false" })
@@ -293,8 +292,7 @@ mod tests {
         let tag = amarula_core::crypto::Aes256Gcm::new(&key).seal(&[7; 12], &[], &mut plain);
         assert_eq!(hex::encode(tag), "cb669b05232695cfce9074efbb240d26");
         let bundle = [&[6; 32][..], &[7; 12], &plain, &tag].concat();
-        let secret =
-            open_bundle(&bundle, &pair(0x33), &pair(0x11).public, &pair(0x44), &pair(0x22).public).unwrap();
+        let secret = open_bundle(&bundle, &pair(0x33), &pair(0x11).public, &pair(0x44), &pair(0x22).public).unwrap();
         assert_eq!(hex::encode(secret), "0eaa30765e970ce9fa8ec227a3e59e58b4bcffca09fb458c0478b7dcc1b6dba5");
     }
 }

@@ -17,18 +17,22 @@ pub enum ClientProfile {
     /// As the documents say to do it.
     #[default]
     Strict,
-    /// Baileys 7.0.0-rc14. Tolerated, each known from interop-baileys.md and messages.md or seen:
-    /// 1. message acks echo `type` (transport §14.1) and nacks 487/500 follow a retry receipt (messages §11.5);
-    /// 2. an empty `<presence/>` after every creds update;
-    /// 3. `companion_hello` nonce is the text `0`;
-    /// 4. registration ids 0..=255, 0 included;
-    /// 5. `chatstate` and `presence` carry `from`;
-    /// 6. a resend to a companion carries a second copy in `<participants>` (messages §10.3);
-    /// 7. the retry receipt's `error="0"`;
-    /// 8. a group sender key is distributed to the own sending device (interop §5);
-    /// 9. `expiration` on group messages; no `phash` on group messages;
-    /// 10. stanza ids of fire-and-forget IQs may repeat after a reconnect within one process (counter prefix kept);
-    /// 11. `previous_counter` −1 (signal §3).
+    /// Baileys 7.0.0-rc14. Tolerated; S = seen here with the strict profile, D = known from the documents only:
+    /// 1. an empty `<presence/>`, or one with only `name`, after every creds update, also before pairing is through (S);
+    /// 2. `from` on `chatstate`, `id` on `presence`, `t` on the `<tctoken>` of a presence (S), `from` on presence (D);
+    /// 3. the nonce of `companion_hello` is the text `0` (S);
+    /// 4. a phone's retry receipt is answered by sending to everybody again under the same id (S, messages §10.3), with a
+    ///    second copy in `<participants>` in the resend to a companion (S);
+    /// 5. no `phash` on group messages, and the sender key also goes to the sending device itself, with a device-identity
+    ///    for a `pkmsg` that only that copy may be (S, interop §5);
+    /// 6. `expiration` on group messages (D);
+    /// 7. nack 487/500 after a retry receipt (S, messages §11.5); message acks echo `type`, lack other echoes, come twice (D,
+    ///    transport §14.1);
+    /// 8. `error="0"` in a retry receipt (S); `inactive` or no type, whatever the presence says, no `context=status` (D);
+    /// 9. registration id 0 (D);
+    /// 10. `previous_counter` −1 (D, signal §3);
+    /// 11. a PN chat from a migrated account: Baileys addresses as its caller wrote (D, messages §4);
+    /// 12. retries of undisturbed messages, since interop tests damage Baileys' own store (S).
     Baileys,
 }
 
@@ -53,6 +57,9 @@ pub struct ServerConfig {
     pub needs_offline_batch: bool,
     /// After how many milliseconds an unanswered stanza is a violation.
     pub ack_deadline: u64,
+    /// For so many milliseconds after the server told of a device, a client may still send without a copy for it. 0 is
+    /// right where answers arrive at once; with latency between, a send and an answer can cross.
+    pub fanout_grace: u64,
     /// Whether such a stanza also ends the stream with `<stream:error><ack/>` (transport §12.1).
     pub enforce_acks: bool,
     /// Every how many milliseconds the server pings an idle logged-in client; 0 never.
@@ -83,6 +90,7 @@ impl Default for ServerConfig {
             primer: 5,
             needs_offline_batch: true,
             ack_deadline: 60_000,
+            fanout_grace: 0,
             enforce_acks: false,
             ping_interval: 0,
             ping_deadline: 20_000,

@@ -32,7 +32,6 @@ pub(crate) enum Phase {
     Hello,
     Finish(Box<AwaitFinish>),
     Open,
-    Closed,
 }
 
 /// A request the server made.
@@ -48,7 +47,7 @@ pub(crate) struct Conn {
     buffer: Vec<u8>,
     pub(crate) phase: Phase,
     rx: Option<Cipher>,
-    tx: Option<Cipher>,
+    pub(super) tx: Option<Cipher>,
     pub(crate) role: Role,
     pub(crate) noise: Option<PublicKey>,
     /// Ids of the client's IQs on this connection.
@@ -63,7 +62,6 @@ pub(crate) struct Conn {
     pub(crate) last_received: SimTime,
     /// Refs, or when an unpaired connection ends.
     pub(crate) expires: Option<SimTime>,
-    pub(crate) ended: bool,
     /// Which pattern the handshake used.
     pub(crate) pattern: Pattern,
     pub(crate) routing_info: Option<Vec<u8>>,
@@ -99,7 +97,6 @@ impl Server {
                 last_ping: now,
                 last_received: now,
                 expires: None,
-                ended: false,
                 pattern: Pattern::Xx,
                 routing_info: None,
             },
@@ -117,7 +114,7 @@ impl Server {
         self.advance(now);
         let now = self.now;
         let Some(state) = self.conns.get_mut(&conn) else { return };
-        if state.silent || matches!(state.phase, Phase::Closed) {
+        if state.silent {
             return;
         }
         state.buffer.extend_from_slice(bytes);
@@ -147,9 +144,8 @@ impl Server {
 
     fn next_body(&mut self, conn: ConnId) -> Option<Vec<u8>> {
         let state = self.conns.get_mut(&conn)?;
-        match state.phase {
-            Phase::Closed => return None,
-            Phase::Intro => match intro(&state.buffer) {
+        if let Phase::Intro = state.phase {
+            match intro(&state.buffer) {
                 Intro::Short => return None,
                 Intro::Bad => {
                     self.object(Some(conn), None, Rule::Framing, None, "the intro is not [ED 00 01 len info] WA 06 03");
@@ -161,8 +157,7 @@ impl Server {
                     state.routing_info = info;
                     state.phase = Phase::Hello;
                 }
-            },
-            _ => {}
+            }
         }
         take_frame(&mut self.conns.get_mut(&conn)?.buffer)
     }
@@ -221,10 +216,10 @@ impl Server {
     }
 
     fn send_hello(&mut self, conn: ConnId, mut parts: HelloParts) {
-        if std::mem::take(&mut self.faults.damage_hello) {
-            if let Some(byte) = parts.payload.first_mut() {
-                *byte ^= 1;
-            }
+        if std::mem::take(&mut self.faults.damage_hello)
+            && let Some(byte) = parts.payload.first_mut()
+        {
+            *byte ^= 1;
         }
         let hello = ServerHello {
             ephemeral: Some(parts.ephemeral.to_vec()),
@@ -272,17 +267,10 @@ impl Server {
             self.object(Some(conn), None, Rule::Node, None, "a frame that does not decrypt");
             return self.close(conn);
         };
-        let ended = state.ended;
         match read_node(&plain) {
             Ok(node) => {
                 self.note(conn, true, &node);
-                if ended && node.tag != "ack" && node.tag != "receipt" {
-                    self.object(Some(conn), None, Rule::AfterEnd, Some(&node), "sent after the stream was over");
-                    return;
-                }
-                if !ended {
-                    self.stanza(conn, &node);
-                }
+                self.stanza(conn, &node);
             }
             Err(detail) => {
                 self.object(Some(conn), None, Rule::Node, None, detail);
@@ -299,13 +287,19 @@ impl Server {
 
     /// Sends one stanza.
     pub(crate) fn send(&mut self, conn: ConnId, node: &Node) {
-        let compress = self.config.compress;
+        let plain = match write_node(node, self.config.compress) {
+            Ok(plain) => plain,
+            Err(error) => {
+                let detail = format!("the client made the server say what cannot be written: {error}");
+                return self.object(Some(conn), None, Rule::Node, Some(node), detail);
+            }
+        };
         let Some(state) = self.conns.get_mut(&conn) else { return };
-        if state.silent || state.ended {
+        if state.silent {
             return;
         }
         let Some(tx) = state.tx.as_mut() else { return };
-        let bytes = frame(&tx.seal(write_node(node, compress)));
+        let bytes = frame(&tx.seal(plain));
         self.outputs.push_back(ServerOutput::Send(conn, bytes));
         self.note(conn, false, node);
     }

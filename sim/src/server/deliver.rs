@@ -1,10 +1,12 @@
 //! Delivery to devices: the live path, the backlog and its batches (transport §9 rows 4 to 7).
 
 use amarula_core::wire::{Content, Jid, Node};
+use prost::Message as _;
 
 use super::faults::DeliveryFault;
 use super::outbox::{Drain, State};
 use super::{ConnId, DeviceKey, Server};
+use crate::proto::PreKeyWhisperMessage;
 use crate::violation::Rule;
 
 impl Server {
@@ -24,6 +26,7 @@ impl Server {
     pub fn inject(&mut self, now: crate::SimTime, target: DeviceKey, node: Node) {
         self.advance(now);
         if let Some(companion) = self.companion_mut(target) {
+            companion.disturbed = true;
             let seq = companion.outbox.push(node);
             if let Some(entry) = companion.outbox.entries.get_mut(&seq) {
                 entry.disturbed = true;
@@ -167,6 +170,7 @@ impl Server {
     fn disturb(&mut self, key: DeviceKey, node: &Node, lost: bool) {
         let wanted = super::outbox::key_of(node);
         let Some(companion) = self.companion_mut(key) else { return };
+        companion.disturbed = true;
         let entry = companion.outbox.find(&wanted).and_then(|seq| companion.outbox.entries.get_mut(&seq));
         if let Some(entry) = entry {
             entry.disturbed = true;
@@ -190,13 +194,9 @@ impl Server {
 fn damage(mut node: Node) -> Node {
     fn first_enc(node: &mut Node) -> bool {
         if node.tag == "enc" {
+            let is_prekey = node.get("type").is_some_and(|kind| kind == "pkmsg");
             if let Content::Bytes(bytes) = &mut node.content {
-                let mut damaged = bytes.to_vec();
-                // In the MAC or signature: everything still parses, nothing verifies.
-                if let Some(byte) = damaged.last_mut() {
-                    *byte ^= 1;
-                }
-                *bytes = damaged.into();
+                *bytes = damage_mac(bytes, is_prekey).into();
                 return true;
             }
         }
@@ -207,4 +207,19 @@ fn damage(mut node: Node) -> Node {
     }
     first_enc(&mut node);
     node
+}
+
+/// In the MAC or signature: everything still parses, nothing verifies.
+fn damage_mac(bytes: &[u8], is_prekey: bool) -> Vec<u8> {
+    let flip = |bytes: &mut Vec<u8>| bytes.last_mut().into_iter().for_each(|byte| *byte ^= 1);
+    let mut out = bytes.to_vec();
+    match bytes.split_first().map(|(_, body)| PreKeyWhisperMessage::decode(body)) {
+        Some(Ok(mut outer)) if is_prekey => {
+            outer.message.iter_mut().for_each(flip);
+            out.truncate(1);
+            out.extend(outer.encode_to_vec());
+        }
+        _ => flip(&mut out),
+    }
+    out
 }

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use amarula_core::wire::Node;
+
 use crate::certs::CertFault;
 
 /// What goes wrong with the next pairing (pairing §9 "Negative cases").
@@ -109,6 +111,8 @@ pub struct Faults {
     pub silent_iqs: Vec<String>,
     /// Answer the next IQ of a namespace with this error code and backoff seconds.
     pub iq_errors: BTreeMap<String, (u16, Option<u32>)>,
+    /// Answer the next IQ of a namespace with a result that holds exactly these children.
+    pub iq_results: BTreeMap<String, Vec<Node>>,
     /// Client pings stay unanswered.
     pub ignore_pings: bool,
     pub(crate) deliveries: u64,

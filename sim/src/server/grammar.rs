@@ -19,12 +19,32 @@ const STANZAS: &[Form] = &[
         tag: "message",
         required: &["to", "id", "type"],
         optional: &[
-            "edit", "phash", "addressing_mode", "category", "push_priority", "privacy_sensitive", "participant",
-            "recipient", "device_fanout", "peer_recipient_pn", "peer_recipient_lid", "t", "media_id",
+            "edit",
+            "phash",
+            "addressing_mode",
+            "category",
+            "push_priority",
+            "privacy_sensitive",
+            "participant",
+            "recipient",
+            "device_fanout",
+            "peer_recipient_pn",
+            "peer_recipient_lid",
+            "t",
+            "media_id",
         ],
         children: Some(&[
-            "participants", "enc", "device-identity", "meta", "biz", "bot", "reporting", "tctoken", "cstoken",
-            "plaintext", "reaction",
+            "participants",
+            "enc",
+            "device-identity",
+            "meta",
+            "biz",
+            "bot",
+            "reporting",
+            "tctoken",
+            "cstoken",
+            "plaintext",
+            "reaction",
         ]),
     },
     Form {
@@ -65,8 +85,17 @@ const NESTED: &[Form] = &[
         tag: "meta",
         required: &[],
         optional: &[
-            "polltype", "event_type", "view_once", "appdata", "tag_reason", "status_setting", "thread_msg_id",
-            "thread_msg_sender_jid", "deprecated_lid_session", "failure_reason", "mode",
+            "polltype",
+            "event_type",
+            "view_once",
+            "appdata",
+            "tag_reason",
+            "status_setting",
+            "thread_msg_id",
+            "thread_msg_sender_jid",
+            "deprecated_lid_session",
+            "failure_reason",
+            "mode",
         ],
         children: Some(&[]),
     },
@@ -128,7 +157,10 @@ fn attributes(node: &Node, form: &Form, profile: ClientProfile, out: &mut Vec<St
     let mut seen: Vec<&str> = Vec::new();
     for (key, value) in &node.attrs {
         let tolerated = profile == ClientProfile::Baileys
-            && matches!((form.tag, key.as_str()), ("presence" | "chatstate", "from" | "id") | ("message", "expiration"));
+            && matches!(
+                (form.tag, key.as_str()),
+                ("presence" | "chatstate", "from" | "id") | ("message", "expiration") | ("tctoken", "t")
+            );
         if !tolerated && !form.required.contains(&key.as_str()) && !form.optional.contains(&key.as_str()) {
             out.push(format!("<{}> has no attribute {key}", node.tag));
         }

@@ -24,8 +24,10 @@ pub struct Group {
     pub created: u64,
     /// Members, and whether each is an admin.
     pub members: BTreeMap<AccountId, bool>,
-    /// Who holds whose sender key, as far as the stanzas show.
-    pub(crate) distributed: BTreeSet<(DeviceKey, DeviceKey)>,
+    /// Who was given whose sender key of which id, as far as the stanzas show.
+    distributed: BTreeSet<(DeviceKey, DeviceKey, u32)>,
+    /// Sender keys that somebody holds who is no member any more.
+    burned: BTreeSet<(DeviceKey, u32)>,
 }
 
 impl Group {
@@ -44,6 +46,7 @@ impl Server {
             created: self.now.secs(),
             members: members.iter().enumerate().map(|(at, id)| (*id, at == 0)).collect(),
             distributed: BTreeSet::new(),
+            burned: BTreeSet::new(),
         };
         self.groups.insert(id.to_owned(), group);
         Jid::group(id)
@@ -102,34 +105,61 @@ impl Server {
     }
 
     fn change_members(&mut self, conn: ConnId, key: DeviceKey, iq: &Node, to: &Jid, change: &str, list: &Node) {
-        let targets: Vec<(AccountId, Jid)> = list
+        let targets: Vec<AccountId> = list
             .all("participant")
             .iter()
-            .filter_map(|p| p.jid("jid"))
-            .filter_map(|jid| Some((self.locate(&jid)?.0, jid)))
+            .filter_map(|participant| self.locate(&participant.jid("jid")?).map(|key| key.0))
             .collect();
-        let Some(group) = self.groups.get_mut(to.user.as_str()) else { return self.iq_error(conn, iq, 404, None) };
+        let Some(group) = self.groups.get(to.user.as_str()) else { return self.iq_error(conn, iq, 404, None) };
         if group.members.get(&key.0) != Some(&true) {
             return self.iq_error(conn, iq, 403, None);
         }
-        let everybody: BTreeSet<AccountId> = group.members.keys().copied().collect();
-        for (id, _) in &targets {
-            if change == "add" {
-                group.members.insert(*id, false);
+        let namespace = group.namespace();
+        let answers = targets
+            .iter()
+            .filter_map(|id| self.accounts.get(id))
+            .map(|account| Node::new("participant").attr("jid", account.jid(&namespace)))
+            .collect::<Vec<_>>();
+        self.iq_result(conn, iq, Some(Node::new(change).children(answers)));
+        self.apply_members(key.0, &to.user, change == "add", &targets);
+    }
+
+    /// Somebody's phone adds members (`add`) to a group or removes them; everybody is told.
+    pub fn change_group(&mut self, now: crate::SimTime, by: AccountId, group: &Jid, add: bool, members: &[AccountId]) {
+        self.advance(now);
+        self.apply_members(by, &group.user, add, members);
+    }
+
+    fn apply_members(&mut self, by: AccountId, id: &str, add: bool, targets: &[AccountId]) {
+        let Some(group) = self.groups.get_mut(id) else { return };
+        let mut told: BTreeSet<AccountId> = group.members.keys().copied().collect();
+        told.extend(targets);
+        for target in targets {
+            if add {
+                group.members.insert(*target, false);
             } else {
-                group.members.remove(id);
-                group.distributed.clear();
+                group.members.remove(target);
+                let held = group.distributed.iter().filter(|(_, to, _)| to.0 == *target);
+                group.burned.extend(held.map(|(from, _, key_id)| (*from, *key_id)));
             }
         }
-        let answers = targets.iter().map(|(_, jid)| Node::new("participant").attr("jid", jid));
-        self.iq_result(conn, iq, Some(Node::new(change).children(answers.clone().collect::<Vec<_>>())));
-        let child = Node::new(change).children(answers.collect::<Vec<_>>());
-        for member in everybody.into_iter().chain(targets.iter().map(|(id, _)| *id)).collect::<BTreeSet<_>>() {
+        let namespace = group.namespace();
+        let participants = targets
+            .iter()
+            .filter_map(|id| self.accounts.get(id))
+            .map(|account| Node::new("participant").attr("jid", account.jid(&namespace)))
+            .collect::<Vec<_>>();
+        let child = Node::new(if add { "add" } else { "remove" }).children(participants);
+        let author = self.accounts.get(&by).map(|account| account.jid(&namespace));
+        let attrs: Vec<(&str, Jid)> = author.into_iter().map(|author| ("participant", author)).collect();
+        let jid = Jid::group(id);
+        for member in told {
+            if let Some(account) = self.accounts.get_mut(&member).filter(|_| !add) {
+                account.phone.endpoint.rotate_sender_key(&jid.to_string());
+            }
             let devices = self.accounts.get(&member).map(super::Account::devices).unwrap_or_default();
             for device in devices.into_iter().filter(|device| *device != 0) {
-                let me = self.accounts.get(&key.0).map(|account| account.jid(&Domain::Lid));
-                let attrs: Vec<(&str, Jid)> = me.into_iter().map(|me| ("participant", me)).collect();
-                self.notify((member, device), "w:gp2", to.clone(), &attrs, child.clone());
+                self.notify((member, device), "w:gp2", jid.clone(), &attrs, child.clone());
             }
         }
     }
@@ -213,7 +243,10 @@ impl Server {
         if !node.has("phash") && !self.is_lenient() {
             details.push((Rule::Phash, "a group message has a phash".to_owned()));
         }
-        if node.has("phash") && node.text("phash") != hash {
+        if node.has("phash")
+            && !self.has_group_news(key, to)
+            && ![&hash, &self.told_hash(key, &group)].contains(&&node.text("phash"))
+        {
             details.push((Rule::Phash, format!("phash {} is not {hash}", node.text("phash"))));
         }
         if node.has("addressing_mode") && node.text("addressing_mode") != mode {
@@ -236,6 +269,7 @@ impl Server {
                 details.push((Rule::Addressing, format!("{jid} is not in the group's namespace")));
             }
             match self.locate(&jid).filter(|target| members.contains(target)) {
+                None if self.was_told(key, &jid) || self.has_group_news(key, to) => {}
                 None => details.push((Rule::Addressing, format!("{jid} is no device of a member"))),
                 Some(target) if target == key && self.is_lenient() => {}
                 Some(target) if target == key => details.push((Rule::Addressing, "a copy for the sender".to_owned())),
@@ -257,7 +291,12 @@ impl Server {
             return self.message_ack(conn, node, None, Some(479));
         };
         match inspect::group(body.data()) {
-            Ok((position, fingerprint)) => self.note_position(conn, key, None, node, position, fingerprint),
+            Ok((position, fingerprint)) => {
+                if let inspect::Position::Group { id, .. } = position {
+                    details.extend(self.distribution_objections(key, &to.user, id, &members, &distributions));
+                }
+                self.note_position(conn, key, None, node, position, fingerprint);
+            }
             Err(error) => details.push((Rule::Signal, format!("skmsg: {error}"))),
         }
         for (rule, detail) in details {
@@ -271,15 +310,64 @@ impl Server {
         for target in members.into_iter().filter(|target| *target != key) {
             let enc = distributions.get(&target).cloned();
             let identity = identity.clone().filter(|_| enc.as_ref().is_some_and(|enc| enc.text("type") == "pkmsg"));
-            let stanza = self
-                .group_stanza(key, node, to, to)
-                .child_opt(enc)
-                .child(body.clone())
-                .child_opt(identity);
+            let stanza = self.group_stanza(key, node, to, to).child_opt(enc).child(body.clone()).child_opt(identity);
             self.give(target, stanza);
         }
-        if let Some(group) = self.groups.get_mut(to.user.as_str()) {
-            group.distributed.extend(distributions.into_keys().map(|target| (key, target)));
+    }
+
+    /// Whether a change of the group is still on its way to the client.
+    fn has_group_news(&self, key: DeviceKey, group: &Jid) -> bool {
+        self.companion(key).is_some_and(|companion| {
+            let mut waiting = companion.outbox.entries.values().map(|entry| &entry.node);
+            waiting.any(|node| node.text("type") == "w:gp2" && node.jid("from").as_ref() == Some(group))
+        })
+    }
+
+    /// phash of the members' devices as far as the client was told of them.
+    fn told_hash(&self, key: DeviceKey, group: &Group) -> String {
+        let namespace = group.namespace();
+        let mut jids = Vec::new();
+        for account in group.members.keys().filter_map(|id| self.accounts.get(id)) {
+            let told =
+                self.companion(key).map(|companion| companion.told.keys().filter(|(user, _)| *user == account.lid));
+            let mut devices: BTreeSet<u16> = told.into_iter().flatten().map(|(_, device)| *device).collect();
+            devices.insert(0);
+            jids.extend(devices.into_iter().map(|device| account.device_jid(&namespace, device)));
         }
+        let own = self.accounts.get(&key.0).map(|account| account.device_jid(&namespace, key.1));
+        jids.extend(own);
+        phash(&jids)
+    }
+
+    /// Every member's device must hold the sender key in use, and nobody else (messages §7).
+    fn distribution_objections(
+        &mut self,
+        key: DeviceKey,
+        group: &str,
+        id: u32,
+        members: &[DeviceKey],
+        distributions: &BTreeMap<DeviceKey, Node>,
+    ) -> Vec<(Rule, String)> {
+        let mut out = Vec::new();
+        let news = self.has_group_news(key, &Jid::group(group));
+        let jids = members
+            .iter()
+            .map(|target| (*target, self.accounts.get(&target.0).map(|a| a.device_jid(&Domain::Lid, target.1))));
+        let unknown: BTreeSet<DeviceKey> = jids
+            .filter(|(target, jid)| target.1 != 0 && !jid.as_ref().is_some_and(|jid| self.was_told(key, jid)))
+            .map(|(target, _)| target)
+            .collect();
+        let Some(group) = self.groups.get_mut(group) else { return out };
+        group.distributed.extend(distributions.keys().map(|target| (key, *target, id)));
+        for target in members.iter().filter(|target| **target != key) {
+            let excused = news || (key.1 != 0 && unknown.contains(target));
+            if !excused && !group.distributed.contains(&(key, *target, id)) {
+                out.push((Rule::Fanout, format!("{target:?} was never given sender key {id}")));
+            }
+        }
+        if !news && group.burned.contains(&(key, id)) {
+            out.push((Rule::Fanout, format!("sender key {id} is held by somebody who left")));
+        }
+        out
     }
 }

@@ -11,8 +11,16 @@ use crate::violation::Rule;
 
 pub(crate) fn default_privacy() -> BTreeMap<String, String> {
     [
-        ("last", "all"), ("online", "all"), ("profile", "all"), ("status", "all"), ("groupadd", "all"),
-        ("readreceipts", "all"), ("calladd", "all"), ("messages", "all"), ("defense", "off"), ("stickers", "contacts"),
+        ("last", "all"),
+        ("online", "all"),
+        ("profile", "all"),
+        ("status", "all"),
+        ("groupadd", "all"),
+        ("readreceipts", "all"),
+        ("calladd", "all"),
+        ("messages", "all"),
+        ("defense", "off"),
+        ("stickers", "contacts"),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -49,6 +57,10 @@ impl Server {
         }
         if let Some((code, backoff)) = self.faults.iq_errors.remove(&namespace) {
             return self.iq_error(conn, iq, code, backoff);
+        }
+        if let Some(children) = self.faults.iq_results.remove(&namespace) {
+            let result = Node::new("iq").attr("from", Jid::server()).attr("type", "result").attr("id", iq.text("id"));
+            return self.send(conn, &result.children(children));
         }
         let set = iq.text("type") == "set";
         let device = self.conns.get(&conn).and_then(Conn::device);
@@ -88,7 +100,10 @@ impl Server {
                 self.iq_result(conn, iq, None);
             }
             ("w:g2", Some(key)) => self.group_request(conn, key, iq),
-            ("w:stats" | "status" | "w:profile:picture" | "w:m" | "w:sync:app:state" | "newsletter" | "w:mex", Some(key)) => {
+            (
+                "w:stats" | "status" | "w:profile:picture" | "w:m" | "w:sync:app:state" | "newsletter" | "w:mex",
+                Some(key),
+            ) => {
                 self.plain_answer(conn, key, iq);
             }
             _ => {
@@ -104,10 +119,10 @@ impl Server {
             "w:sync:app:state" => {
                 let collections = iq.find("sync").map(|sync| sync.all("collection")).unwrap_or_default();
                 let answers = collections.into_iter().map(|collection| {
-                    Node::new("collection").attr("name", collection.text("name")).attr("type", "result").attr(
-                        "version",
-                        collection.number("version").unwrap_or_default(),
-                    )
+                    Node::new("collection")
+                        .attr("name", collection.text("name"))
+                        .attr("type", "result")
+                        .attr("version", collection.number("version").unwrap_or_default())
                 });
                 self.iq_result(conn, iq, Some(Node::new("sync").children(answers)));
             }
@@ -176,12 +191,12 @@ impl Server {
 
     fn blocklist(&mut self, conn: ConnId, key: DeviceKey, iq: &Node) {
         let Some(account) = self.accounts.get_mut(&key.0) else { return };
-        if iq.text("type") == "set" {
-            if let Some(item) = iq.find("item").and_then(|item| Some((item.text("action"), item.jid("jid")?))) {
-                account.blocklist.retain(|jid| *jid != item.1);
-                if item.0 == "block" {
-                    account.blocklist.push(item.1);
-                }
+        if iq.text("type") == "set"
+            && let Some(item) = iq.find("item").and_then(|item| Some((item.text("action"), item.jid("jid")?)))
+        {
+            account.blocklist.retain(|jid| *jid != item.1);
+            if item.0 == "block" {
+                account.blocklist.push(item.1);
             }
         }
         let items = account.blocklist.iter().map(|jid| Node::new("item").attr("jid", jid)).collect::<Vec<_>>();

@@ -1,7 +1,7 @@
 //! ClientPayload checks, success and failure, replaced connections (transport §5, §9, §12).
 
-use amarula_core::crypto::hash::md5;
 use amarula_core::crypto::PublicKey;
+use amarula_core::crypto::hash::md5;
 use amarula_core::wire::{Jid, Node, Server as Domain};
 
 use super::conn::Role;
@@ -67,10 +67,10 @@ impl Server {
             companion.app_push_name.clone_from(&payload.push_name);
         }
         let old = companion.conn.replace(conn);
-        if let (Some(previous), Some(now)) = (previous, payload.lc) {
-            if now < previous {
-                self.object(Some(conn), Some(key), Rule::Payload, None, format!("lc went back: {previous} to {now}"));
-            }
+        if let (Some(previous), Some(now)) = (previous, payload.lc)
+            && now < previous
+        {
+            self.object(Some(conn), Some(key), Rule::Payload, None, format!("lc went back: {previous} to {now}"));
         }
         if let Some(old) = old {
             let replaced = Node::new("stream:error").child(Node::new("conflict").attr("type", "replaced"));
@@ -87,7 +87,9 @@ impl Server {
         if let Some(state) = self.conns.get_mut(&conn) {
             state.role = Role::Device(key);
         }
-        let Some(lid) = self.accounts.get(&key.0).map(|account| account.device_jid(&Domain::Lid, key.1)) else { return };
+        let Some(lid) = self.accounts.get(&key.0).map(|account| account.device_jid(&Domain::Lid, key.1)) else {
+            return;
+        };
         let success = Node::new("success")
             .attr("t", self.now.secs())
             .attr("props", 27)
@@ -144,7 +146,11 @@ impl Server {
     }
 
     /// Checks a registration payload's parts (transport §5.3); `Err` ends the connection.
-    pub(crate) fn check_registration(&mut self, conn: ConnId, payload: &ClientPayload) -> Result<super::pairing::Material, ()> {
+    pub(crate) fn check_registration(
+        &mut self,
+        conn: ConnId,
+        payload: &ClientPayload,
+    ) -> Result<super::pairing::Material, ()> {
         let Some(data) = payload.pairing.clone() else {
             self.object(Some(conn), None, Rule::Payload, None, "neither username nor devicePairingData");
             return Err(());

@@ -10,9 +10,27 @@ use crate::codec::Read as _;
 use crate::violation::Rule;
 
 const MEDIA_TYPES: [&str; 21] = [
-    "image", "video", "gif", "ptv", "audio", "ptt", "document", "sticker", "sticker_pack", "location", "livelocation",
-    "vcard", "contact_array", "url", "list", "list_response", "buttons_response", "order", "product",
-    "native_flow_response", "group_history",
+    "image",
+    "video",
+    "gif",
+    "ptv",
+    "audio",
+    "ptt",
+    "document",
+    "sticker",
+    "sticker_pack",
+    "location",
+    "livelocation",
+    "vcard",
+    "contact_array",
+    "url",
+    "list",
+    "list_response",
+    "buttons_response",
+    "order",
+    "product",
+    "native_flow_response",
+    "group_history",
 ];
 
 fn encs_of(node: &Node) -> Vec<&Node> {
@@ -56,10 +74,10 @@ impl Server {
         if edit == "1" && encs.iter().any(|enc| !enc.has("decrypt-fail")) {
             out.push((Rule::Grammar, "an edit without decrypt-fail=hide".to_owned()));
         }
-        if let Some(token) = node.find("reporting").and_then(|reporting| reporting.find("reporting_token")) {
-            if token.text("v") != "2" || token.data().len() != 16 {
-                out.push((Rule::Grammar, "reporting_token is not v=2, 16 bytes".to_owned()));
-            }
+        if let Some(token) = node.find("reporting").and_then(|reporting| reporting.find("reporting_token"))
+            && (token.text("v") != "2" || token.data().len() != 16)
+        {
+            out.push((Rule::Grammar, "reporting_token is not v=2, 16 bytes".to_owned()));
         }
         out
     }
@@ -83,7 +101,13 @@ impl Server {
         }
         let migrated = self.accounts.get(&key.0).is_some_and(|account| account.lid_migrated);
         if key.1 != 0 && to.is_lid() && !migrated {
-            self.object(conn, Some(key), Rule::Addressing, Some(node), "a LID chat from an account that is not migrated");
+            self.object(
+                conn,
+                Some(key),
+                Rule::Addressing,
+                Some(node),
+                "a LID chat from an account that is not migrated",
+            );
             refusal = Some(400);
         }
         if key.1 != 0 && to.is_pn() && migrated && !self.is_lenient() {
@@ -110,6 +134,8 @@ impl Server {
             }
             pkmsg |= encs.iter().any(|enc| enc.text("type") == "pkmsg");
             match self.locate(&jid).filter(|target| self.device_exists(*target)) {
+                // Gone, and the client has not acked the news yet.
+                None if self.was_told(key, &jid) => {}
                 None => details.push((Rule::Addressing, format!("{jid} does not exist"))),
                 Some(target) if target == key => details.push((Rule::Addressing, "a copy for the sender".to_owned())),
                 Some(target) if target.0 != key.0 && Some(target.0) != recipient => {
@@ -129,6 +155,13 @@ impl Server {
         if node.has("phash") || node.has("addressing_mode") {
             details.push((Rule::Grammar, "phash and addressing_mode are for groups".to_owned()));
         }
+        if let Some(token) = node.find("tctoken") {
+            let peer = recipient.and_then(|id| self.accounts.get(&id)).map(|account| account.lid.clone());
+            let given = self.accounts.get(&key.0).and_then(|account| account.tokens.get(&peer?));
+            if given.is_none_or(|given| given != token.data()) {
+                details.push((Rule::Grammar, "tctoken is not the one the recipient gave".to_owned()));
+            }
+        }
         for (target, name) in self.known_devices(key, recipient) {
             if target != key && self.device_exists(target) && !seen.contains(&target) {
                 details.push((Rule::Fanout, format!("{name} was told of and gets no copy")));
@@ -140,12 +173,22 @@ impl Server {
         self.check_device_identity(conn, key, node, pkmsg);
     }
 
+    /// Whether the client was told of this device, and not yet that it is gone.
+    pub(crate) fn was_told(&self, key: DeviceKey, jid: &Jid) -> bool {
+        let user =
+            self.locate(&jid.bare()).and_then(|(id, _)| self.accounts.get(&id)).map(|account| account.lid.clone());
+        let told = user.zip(self.companion(key));
+        told.is_some_and(|(user, companion)| companion.told.contains_key(&(user, jid.device)))
+    }
+
     fn known_devices(&self, key: DeviceKey, recipient: Option<super::AccountId>) -> Vec<(DeviceKey, String)> {
         let Some(companion) = self.companion(key) else { return Vec::new() };
+        let grace = self.config.fanout_grace;
         companion
             .told
-            .keys()
-            .filter_map(|(user, device)| {
+            .iter()
+            .filter(|(_, at)| self.now.since(**at) >= grace)
+            .filter_map(|((user, device), _)| {
                 let id = self.accounts.iter().find(|(_, account)| account.lid == *user).map(|(id, _)| *id)?;
                 (id == key.0 || Some(id) == recipient).then(|| ((id, *device), format!("{user}:{device}@lid")))
             })

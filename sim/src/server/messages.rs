@@ -25,7 +25,7 @@ impl Server {
         if Self::is_resend(node) {
             return self.resend(conn, key, node);
         }
-        let fingerprint = sha256(&[&write_node(node, false)]);
+        let fingerprint = sha256(&[&write_node(node, false).unwrap_or_default()]);
         if let Some(companion) = self.companion_mut(key) {
             match companion.sent.insert(id, fingerprint) {
                 None => {}
@@ -36,7 +36,13 @@ impl Server {
                 // Baileys answers a phone's retry by sending to everybody again.
                 Some(_) if self.is_lenient() && self.was_asked(key, &node.text("id")) => {}
                 Some(_) => {
-                    self.object(conn, Some(key), Rule::DuplicateId, Some(node), "a message id was used for another stanza");
+                    self.object(
+                        conn,
+                        Some(key),
+                        Rule::DuplicateId,
+                        Some(node),
+                        "a message id was used for another stanza",
+                    );
                 }
             }
         }
@@ -135,7 +141,10 @@ impl Server {
             (encs.len() == 1, "a peer message has one <enc>"),
             (node.find("participants").is_none(), "a peer message has no <participants>"),
             (node.find("tctoken").is_none() && node.find("cstoken").is_none(), "a token on a peer message"),
-            (node.find("meta").is_some_and(|meta| meta.text("appdata") == "default"), "<meta appdata=default> is missing"),
+            (
+                node.find("meta").is_some_and(|meta| meta.text("appdata") == "default"),
+                "<meta appdata=default> is missing",
+            ),
             (matches!(node.text("push_priority").as_str(), "high" | "high_force"), "push_priority is missing"),
         ];
         for (ok, detail) in checks {

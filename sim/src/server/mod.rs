@@ -12,6 +12,7 @@ mod deliver;
 pub mod faults;
 mod grammar;
 mod groups;
+mod hostile;
 mod iq;
 mod login;
 mod message_checks;
@@ -220,6 +221,11 @@ impl Server {
     #[must_use]
     pub fn trace(&self) -> &[Traced] {
         &self.trace
+    }
+
+    /// As [`Self::trace`], and forgets it.
+    pub fn take_trace(&mut self) -> Vec<Traced> {
+        std::mem::take(&mut self.trace)
     }
 
     /// How many stanzas wait for a device, sent and unanswered ones included.

@@ -87,7 +87,6 @@ impl Server {
             if target == key {
                 continue;
             }
-            self.told_of(target, key.0);
             if target.0 == key.0 {
                 self.announce_own(target);
             } else {
@@ -105,7 +104,8 @@ impl Server {
             Node::new("device").attr("jid", account.device_jid(&Domain::Pn, device)).attr_opt("key-index", key_index)
         });
         let jids: Vec<Jid> = account.devices().into_iter().map(|d| account.device_jid(&Domain::Pn, d)).collect();
-        let node = Node::new("devices").attr("dhash", phash(&jids)).children(devices.collect::<Vec<_>>()).child_opt(list);
+        let node =
+            Node::new("devices").attr("dhash", phash(&jids)).children(devices.collect::<Vec<_>>()).child_opt(list);
         let pn = account.jid(&Domain::Pn);
         self.notify(target, "account_sync", pn, &[], node);
     }
@@ -133,8 +133,15 @@ impl Server {
     pub(crate) fn privacy_tokens(&mut self, conn: ConnId, key: DeviceKey, iq: &Node, tokens: &[Node]) {
         for token in tokens {
             let target = token.jid("jid").and_then(|jid| self.locate(&jid));
-            if token.text("type") != "trusted_contact" || token.number("t").is_none() || target.is_none_or(|t| t.1 != 0) {
-                self.object(Some(conn), Some(key), Rule::Iq, Some(iq), "a token has jid (a user), t, type=trusted_contact");
+            if token.text("type") != "trusted_contact" || token.number("t").is_none() || target.is_none_or(|t| t.1 != 0)
+            {
+                self.object(
+                    Some(conn),
+                    Some(key),
+                    Rule::Iq,
+                    Some(iq),
+                    "a token has jid (a user), t, type=trusted_contact",
+                );
                 continue;
             }
             let Some((target, _)) = target else { continue };
@@ -152,7 +159,13 @@ impl Server {
                     .attr("jid", them),
             );
             for device in devices.into_iter().filter(|device| *device != 0) {
-                self.notify((target, device), "privacy_token", pn.clone(), &[("sender_lid", lid.clone())], node.clone());
+                self.notify(
+                    (target, device),
+                    "privacy_token",
+                    pn.clone(),
+                    &[("sender_lid", lid.clone())],
+                    node.clone(),
+                );
             }
         }
         self.iq_result(conn, iq, None);

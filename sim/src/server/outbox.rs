@@ -73,7 +73,8 @@ impl Outbox {
         let seq = self.next;
         self.next += 1;
         let offline = self.draining.is_some();
-        self.entries.insert(seq, Entry { node, state: State::Queued, offline, retried: false, lost: false, disturbed: false });
+        self.entries
+            .insert(seq, Entry { node, state: State::Queued, offline, retried: false, lost: false, disturbed: false });
         if let Some(drain) = self.draining.as_mut() {
             drain.total += 1;
         }

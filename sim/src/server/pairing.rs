@@ -169,7 +169,8 @@ impl Server {
         if client_type.len() != 1 || !"123456789cdef".contains(client_type) {
             return Err(ScanError::Malformed("client type"));
         }
-        let shows = |role: &Role| matches!(role, Role::Unpaired(unpaired) if unpaired.refs.iter().any(|r| r == reference));
+        let shows =
+            |role: &Role| matches!(role, Role::Unpaired(unpaired) if unpaired.refs.iter().any(|r| r == reference));
         let found = self.conns.iter().find(|(_, state)| shows(&state.role)).map(|(id, _)| *id);
         let conn = found.ok_or(ScanError::UnknownRef)?;
         let unpaired = self.unpaired(conn).ok_or(ScanError::UnknownRef)?;
@@ -292,6 +293,7 @@ impl Server {
             told: std::collections::BTreeMap::new(),
             asked_for_prekeys: false,
             app_push_name: None,
+            disturbed: false,
         };
         account.companions.insert(offer.device, companion);
         self.announce_add((offer.account, offer.device));

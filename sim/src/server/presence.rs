@@ -44,13 +44,10 @@ impl Server {
     /// Tells the subscribers.
     pub(crate) fn presence_changed(&mut self, id: AccountId) {
         let Some(account) = self.accounts.get(&id) else { return };
-        let available = account.companions.values().any(|companion| companion.available) || account.phone.is_available();
+        let available =
+            account.companions.values().any(|companion| companion.available) || account.phone.is_available();
         let node = Node::new("presence").attr("from", account.jid(&Domain::Pn));
-        let node = if available {
-            node
-        } else {
-            node.attr("type", "unavailable").attr("last", self.now.secs())
-        };
+        let node = if available { node } else { node.attr("type", "unavailable").attr("last", self.now.secs()) };
         for key in account.subscribers.clone() {
             if let Some(conn) = self.conn_of(key) {
                 self.send(conn, &node);

@@ -40,6 +40,7 @@ impl Server {
         if count != before + 1 {
             details.push("count does not go up by one");
         }
+        let undisturbed_ok = lenient || companion.disturbed;
         let found = companion.outbox.find(&wanted);
         let entry = found.and_then(|seq| companion.outbox.entries.get_mut(&seq)).map(|entry| {
             entry.retried = true;
@@ -52,10 +53,12 @@ impl Server {
             Some(entry) if entry.node.text("category") == "peer" && node.text("category") != "peer" => {
                 details.push("a retry of a peer message has category=peer");
             }
-            Some(entry) if entry.node.text("category") != "peer" && node.jid("recipient") != entry.node.jid("recipient") => {
+            Some(entry)
+                if entry.node.text("category") != "peer" && node.jid("recipient") != entry.node.jid("recipient") =>
+            {
                 details.push("recipient is not echoed");
             }
-            Some(entry) if !entry.disturbed && !lenient => details.push("asks to resend what nobody disturbed"),
+            Some(entry) if !entry.disturbed && !undisturbed_ok => details.push("asks to resend what nobody disturbed"),
             Some(_) => {}
         }
         for detail in details {
@@ -65,7 +68,9 @@ impl Server {
             self.retry_keys(conn, key, node, &keys);
         }
         let Some(sender) = self.locate(&author) else { return };
-        let Some(me) = self.accounts.get(&key.0).map(|account| account.device_jid(&author.server, key.1)) else { return };
+        let Some(me) = self.accounts.get(&key.0).map(|account| account.device_jid(&author.server, key.1)) else {
+            return;
+        };
         let forwarded = Node::new("receipt")
             .attr("id", id.as_str())
             .attr("type", "retry")
@@ -114,7 +119,8 @@ impl Server {
                 Some(_) | None => {}
             },
         }
-        if let Err(detail) = adv::check_identity(&account_key, &companion.identity, keys.child_data("device-identity")) {
+        if let Err(detail) = adv::check_identity(&account_key, &companion.identity, keys.child_data("device-identity"))
+        {
             details.push(format!("device-identity in <keys>: {detail}"));
         }
         for detail in details {
@@ -136,9 +142,9 @@ impl Server {
         if encs.len() != 1 || (node.find("participants").is_some() && !lenient) {
             details.push("a resend holds one <enc> and no participants".to_owned());
         }
-        let asked = self.companion_mut(key).and_then(|companion| {
-            companion.resend_asked.remove(&(id.clone(), requester.clone()))
-        });
+        let asked = self
+            .companion_mut(key)
+            .and_then(|companion| companion.resend_asked.remove(&(id.clone(), requester.clone())));
         let target = self.locate(&requester).filter(|target| self.device_exists(*target));
         match (asked, encs.first()) {
             (None, _) if key.1 != 0 => details.push(format!("{requester} did not ask for {id}")),
@@ -152,7 +158,13 @@ impl Server {
         }
         let own_copy = target.is_some_and(|target| target.0 == key.0);
         if own_copy && !to.is_group() && !node.has("recipient") {
-            self.object(conn, Some(key), Rule::Resend, Some(node), "a resend to an own device names the chat in recipient");
+            self.object(
+                conn,
+                Some(key),
+                Rule::Resend,
+                Some(node),
+                "a resend to an own device names the chat in recipient",
+            );
         }
         self.message_ack(conn, node, None, None);
         let (Some(target), Some(enc)) = (target, encs.first()) else { return };
@@ -235,9 +247,10 @@ impl Server {
         let mut out = Vec::new();
         let sender = match self.companion(from) {
             Some(companion) => Some((companion.identity, companion.registration_id)),
-            None => self.accounts.get(&from.0).map(|account| {
-                (account.phone.endpoint.identity().public, account.phone.endpoint.registration_id())
-            }),
+            None => self
+                .accounts
+                .get(&from.0)
+                .map(|account| (account.phone.endpoint.identity().public, account.phone.endpoint.registration_id())),
         };
         if sender.is_some_and(|(identity, _)| identity != outer.identity) {
             out.push("another identity than the sender's");

@@ -58,7 +58,13 @@ impl Server {
         }
         match asked {
             None => {
-                self.object(Some(conn), None, Rule::Iq, Some(node), "answers no request of the server, or a second time");
+                self.object(
+                    Some(conn),
+                    None,
+                    Rule::Iq,
+                    Some(node),
+                    "answers no request of the server, or a second time",
+                );
             }
             Some((Asked::Ping, _)) => {}
             Some((Asked::PairDevice, _)) if node.text("type") == "result" => self.pair_device_answered(conn),
@@ -74,10 +80,8 @@ impl Server {
             return self.object(Some(conn), None, Rule::Grammar, Some(node), "<ib> of a client has one child");
         };
         match child.tag.as_str() {
-            "unified_session" => {
-                if child.number("id").is_none_or(|id| id >= 604_800_000) {
-                    self.object(Some(conn), None, Rule::Grammar, Some(node), "unified_session id is not below a week");
-                }
+            "unified_session" if child.number("id").is_none_or(|id| id >= 604_800_000) => {
+                self.object(Some(conn), None, Rule::Grammar, Some(node), "unified_session id is not below a week");
             }
             "offline_batch" => {
                 let Some(count) = child.number("count") else {

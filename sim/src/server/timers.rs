@@ -16,19 +16,32 @@ impl Server {
         let mut out: Vec<SimTime> = Vec::new();
         for state in self.conns.values().filter(|state| !state.silent) {
             out.extend(state.expires);
-            out.extend(state.asked.values().filter(|(asked, _)| *asked == Asked::Ping).map(|(_, at)| {
-                *at + self.config.ping_deadline
-            }));
+            out.extend(
+                state.asked.values().filter(|(a, _)| *a != Asked::Ping).map(|(_, at)| *at + self.config.ack_deadline),
+            );
+            if let Role::Unpaired(unpaired) = &state.role {
+                out.extend(unpaired.outbox.entries.values().filter_map(|entry| match entry.state {
+                    State::Sent { at, reported: false, .. } => Some(at + self.config.ack_deadline),
+                    _ => None,
+                }));
+            }
+            out.extend(
+                state
+                    .asked
+                    .values()
+                    .filter(|(asked, _)| *asked == Asked::Ping)
+                    .map(|(_, at)| *at + self.config.ping_deadline),
+            );
             if self.config.ping_interval > 0 && matches!(state.role, Role::Device(_)) {
                 out.push(state.last_ping.max(state.last_received) + self.config.ping_interval);
             }
         }
         for account in self.accounts.values() {
             for entry in account.companions.values().flat_map(|companion| companion.outbox.entries.values()) {
-                if let State::Sent { at, reported: false, .. } = entry.state {
-                    if !entry.lost {
-                        out.push(at + self.config.ack_deadline);
-                    }
+                if let State::Sent { at, reported: false, .. } = entry.state
+                    && !entry.lost
+                {
+                    out.push(at + self.config.ack_deadline);
                 }
             }
         }
@@ -63,10 +76,38 @@ impl Server {
             self.object(Some(conn), None, Rule::Ping, None, "a ping of the server stayed unanswered");
             return self.close(conn);
         }
+        self.tick_asked(conn, now);
+        let Some(state) = self.conns.get(&conn) else { return };
         let waits = state.asked.values().any(|(asked, _)| *asked == Asked::Ping);
         let idle = state.last_ping.max(state.last_received) + self.config.ping_interval <= now;
         if self.config.ping_interval > 0 && idle && !waits && matches!(state.role, Role::Device(_)) {
             self.ping(now, conn);
+        }
+    }
+
+    /// Pairing requests and notifications that an unpaired client does not answer.
+    fn tick_asked(&mut self, conn: ConnId, now: SimTime) {
+        let deadline = self.config.ack_deadline;
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        let due = |asked: Asked, at: SimTime| asked != Asked::Ping && at + deadline <= now;
+        let late = state.asked.iter().find(|(_, (asked, at))| due(*asked, *at)).map(|(id, _)| id.clone());
+        let mut details = Vec::new();
+        if let Some((asked, _)) = late.and_then(|id| state.asked.remove(&id)) {
+            details.push((format!("{asked:?} got no answer"), None));
+        }
+        if let Role::Unpaired(unpaired) = &mut state.role {
+            for entry in unpaired.outbox.entries.values_mut() {
+                if let State::Sent { at, reported, .. } = &mut entry.state
+                    && !*reported
+                    && *at + deadline <= now
+                {
+                    *reported = true;
+                    details.push(("owes an ack".to_owned(), Some(entry.node.clone())));
+                }
+            }
+        }
+        for (detail, node) in details {
+            self.object(Some(conn), None, Rule::Unanswered, node.as_ref(), detail);
         }
     }
 
@@ -92,11 +133,12 @@ impl Server {
         let Some(companion) = self.companion_mut(key) else { return };
         let mut late: Vec<(ConnId, Node)> = Vec::new();
         for entry in companion.outbox.entries.values_mut().filter(|entry| !entry.lost) {
-            if let State::Sent { conn, at, reported } = &mut entry.state {
-                if !*reported && *at + deadline <= now {
-                    *reported = true;
-                    late.push((*conn, entry.node.clone()));
-                }
+            if let State::Sent { conn, at, reported } = &mut entry.state
+                && !*reported
+                && *at + deadline <= now
+            {
+                *reported = true;
+                late.push((*conn, entry.node.clone()));
             }
         }
         let mut closing = None;

@@ -40,8 +40,10 @@ impl Server {
                 self.object(Some(conn), None, Rule::Iq, Some(iq), format!("usync {name}={value:?}"));
             }
         }
-        let protocols: Vec<String> =
-            usync.find("query").map(|q| q.nodes().iter().map(|node| node.tag.to_string()).collect()).unwrap_or_default();
+        let protocols: Vec<String> = usync
+            .find("query")
+            .map(|q| q.nodes().iter().map(|node| node.tag.to_string()).collect())
+            .unwrap_or_default();
         if usync.find("query").and_then(|q| q.find("devices")).is_some_and(|devices| devices.text("version") != "2") {
             self.object(Some(conn), None, Rule::Iq, Some(iq), "usync devices version is not 2");
         }
@@ -50,7 +52,8 @@ impl Server {
         if protocols.is_empty() || users.is_empty() {
             self.object(Some(conn), None, Rule::Iq, Some(iq), "usync asks nothing, or about nobody");
         }
-        let answers = users.iter().filter_map(|user| self.usync_user(conn, key, iq, user, &protocols)).collect::<Vec<_>>();
+        let answers =
+            users.iter().filter_map(|user| self.usync_user(conn, key, iq, user, &protocols)).collect::<Vec<_>>();
         let result = Node::new("result").children(protocols.iter().map(|name| Node::new(name.as_str())));
         let answer = Node::new("usync")
             .attr("sid", usync.text("sid"))
@@ -63,7 +66,14 @@ impl Server {
         self.iq_result(conn, iq, Some(answer));
     }
 
-    fn usync_user(&mut self, conn: ConnId, key: DeviceKey, iq: &Node, user: &Node, protocols: &[String]) -> Option<Node> {
+    fn usync_user(
+        &mut self,
+        conn: ConnId,
+        key: DeviceKey,
+        iq: &Node,
+        user: &Node,
+        protocols: &[String],
+    ) -> Option<Node> {
         let by_phone = user.find("contact").map(|contact| String::from_utf8_lossy(contact.data()).into_owned());
         let phone_digits = by_phone.as_ref().map(|text| text.trim_start_matches('+').to_owned());
         let asked = user.jid("jid").or_else(|| phone_digits.clone().map(Jid::pn));
@@ -72,7 +82,13 @@ impl Server {
             return None;
         };
         if asked.device != 0 || (!asked.is_user() && asked.server != Domain::Bot) {
-            self.object(Some(conn), Some(key), Rule::Iq, Some(iq), format!("usync about {asked}, which is no bare user"));
+            self.object(
+                Some(conn),
+                Some(key),
+                Rule::Iq,
+                Some(iq),
+                format!("usync about {asked}, which is no bare user"),
+            );
         }
         let found = self.locate(&asked.bare());
         let Some((id, _)) = found else {
@@ -150,7 +166,8 @@ impl Server {
     /// The client `key` now knows the devices of account `id`.
     pub(crate) fn told_of(&mut self, key: DeviceKey, id: AccountId) {
         let now = self.now;
-        let Some((lid, devices)) = self.accounts.get(&id).map(|account| (account.lid.clone(), account.devices())) else {
+        let Some((lid, devices)) = self.accounts.get(&id).map(|account| (account.lid.clone(), account.devices()))
+        else {
             return;
         };
         if let Some(companion) = self.companion_mut(key) {

@@ -41,8 +41,9 @@ impl Chain {
     pub fn next_seed(&mut self) -> (u32, [u8; 32]) {
         let seed = hmac_sha256(&self.key, &[&[1]]);
         self.key = hmac_sha256(&self.key, &[&[2]]);
-        self.index += 1;
-        (self.index - 1, seed)
+        let index = self.index;
+        self.index = index.saturating_add(1);
+        (index, seed)
     }
 
     /// Takes the seed of `counter`, keeping the ones it jumps over.

@@ -183,13 +183,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`SignalError`].
-    pub fn decrypt(
-        &mut self,
-        from: &Addr,
-        kind: EncType,
-        bytes: &[u8],
-        rng: &mut Rng,
-    ) -> Result<Vec<u8>, SignalError> {
+    pub fn decrypt(&mut self, from: &Addr, kind: EncType, bytes: &[u8], rng: &mut Rng) -> Result<Vec<u8>, SignalError> {
         match kind {
             EncType::Msg => self.decrypt_msg(from, bytes, rng),
             EncType::PkMsg => self.decrypt_prekey(from, &PreKey::parse(bytes)?, rng),

@@ -38,6 +38,10 @@ pub fn pairwise(kind: EncType, bytes: &[u8]) -> Result<(Position, [u8; 32], Opti
         }
     };
     let whisper = Whisper::parse(&message)?;
+    if whisper.previous == u32::MAX {
+        // libsignal-node makes it, and other libsignal-node receivers choke on it (signal §3).
+        return Err(SignalError::Malformed("previous counter -1"));
+    }
     let position = Position::Pairwise { ratchet_key: whisper.ratchet_key.0, counter: whisper.counter };
     Ok((position, sha256(&[&message]), outer))
 }

@@ -183,10 +183,16 @@ mod tests {
         let pair = KeyPair::from_private(PrivateKey::from_bytes([0x66; 32]));
         let mut own = SenderKeyState::with(7, [0x77; 32], pair);
         let skdm = own.distribution();
-        assert_eq!(hex::encode(&skdm), "33080710001a207777777777777777777777777777777777777777777777777777777777777777222105219e4d800da968d2a5fcb009c784f4746c7138edb9ee4844b739e830b05cf424");
+        assert_eq!(
+            hex::encode(&skdm),
+            "33080710001a207777777777777777777777777777777777777777777777777777777777777777222105219e4d800da968d2a5fcb009c784f4746c7138edb9ee4844b739e830b05cf424"
+        );
         let plain = hex::decode("0a0568656c6c6f030303").unwrap();
         let first = own.encrypt(&plain, &[0x5a; 64]).unwrap();
-        assert_eq!(hex::encode(&first), "33080710001a10cd8e3fb346eb3489b0d2ae891165a8ac8a0a63985bd7f09f0a45a4788a1f0184bd459913414d28749d54e69b51a08b9f92f95e5abe7da0889f1b2e4a08998584223ba81898fa5adf714b76108605a580");
+        assert_eq!(
+            hex::encode(&first),
+            "33080710001a10cd8e3fb346eb3489b0d2ae891165a8ac8a0a63985bd7f09f0a45a4788a1f0184bd459913414d28749d54e69b51a08b9f92f95e5abe7da0889f1b2e4a08998584223ba81898fa5adf714b76108605a580"
+        );
         let mut theirs = SenderKeys::default();
         assert_eq!(theirs.decrypt(&first), Err(SignalError::NoSenderKey));
         theirs.learn(&skdm).unwrap();

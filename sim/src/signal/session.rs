@@ -219,8 +219,8 @@ impl Session {
         if !equal(&mac[..8], parsed.mac) {
             return Err(SignalError::BadMac);
         }
-        let plaintext =
-            cbc_decrypt(&keys.cipher, &keys.iv, &parsed.ciphertext).map_err(|_| SignalError::Malformed("AES padding"))?;
+        let plaintext = cbc_decrypt(&keys.cipher, &keys.iv, &parsed.ciphertext)
+            .map_err(|_| SignalError::Malformed("AES padding"))?;
         self.pending = None;
         Ok(plaintext)
     }
@@ -258,6 +258,8 @@ pub struct Whisper<'a> {
     pub ratchet_key: PublicKey,
     /// Its counter.
     pub counter: u32,
+    /// The last counter of the chain before.
+    pub previous: u32,
     /// What the MAC covers, identities aside.
     pub signed: &'a [u8],
     /// The 8 bytes of it.
@@ -282,16 +284,12 @@ impl<'a> Whisper<'a> {
         let key = message.ratchet_key.ok_or(SignalError::Malformed("no ratchet key"))?;
         let ratchet_key = PublicKey::from_typed(&key).map_err(|_| SignalError::Malformed("ratchet key"))?;
         let counter = message.counter.ok_or(SignalError::Malformed("no counter"))?;
-        match message.previous_counter {
-            None => return Err(SignalError::Malformed("no previous counter")),
-            Some(u32::MAX) => return Err(SignalError::Malformed("previous counter -1")),
-            Some(_) => {}
-        }
+        let previous = message.previous_counter.ok_or(SignalError::Malformed("no previous counter"))?;
         let ciphertext = message.ciphertext.ok_or(SignalError::Malformed("no ciphertext"))?;
         if ciphertext.is_empty() || ciphertext.len() % 16 != 0 {
             return Err(SignalError::Malformed("ciphertext is not whole blocks"));
         }
-        Ok(Self { ratchet_key, counter, signed, mac, ciphertext })
+        Ok(Self { ratchet_key, counter, previous, signed, mac, ciphertext })
     }
 }
 

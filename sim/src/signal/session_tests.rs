@@ -58,24 +58,17 @@ fn vectors_both_roles() {
 
 #[test]
 fn out_of_order_and_limits() {
-    let theirs = TheirKeys {
-        identity: pair(0x44).public,
-        signed: (1, pair(0x55).public),
-        one_time: None,
-        registration_id: 1,
-    };
+    let theirs =
+        TheirKeys { identity: pair(0x44).public, signed: (1, pair(0x55).public), one_time: None, registration_id: 1 };
     let mut rng = Rng::from_seed([1; 32]);
     let mut alice = Session::initiate(&pair(0x11), &pair(0x22), pair(0x33), &theirs).unwrap();
-    let sent: Vec<_> = (0..2003u32)
-        .map(|n| PreKey::parse(&alice.encrypt(&n.to_be_bytes(), 1).unwrap().0).unwrap().message)
-        .collect();
-    let mut bob =
-        Session::respond(&pair(0x44), &pair(0x55), None, pair(0x11).public, pair(0x22).public, 1).unwrap();
+    let sent: Vec<_> =
+        (0..2003u32).map(|n| PreKey::parse(&alice.encrypt(&n.to_be_bytes(), 1).unwrap().0).unwrap().message).collect();
+    let mut bob = Session::respond(&pair(0x44), &pair(0x55), None, pair(0x11).public, pair(0x22).public, 1).unwrap();
     assert_eq!(bob.decrypt(&sent[2], &mut rng).unwrap(), 2u32.to_be_bytes());
     assert_eq!(bob.decrypt(&sent[0], &mut rng).unwrap(), 0u32.to_be_bytes());
     assert_eq!(bob.decrypt(&sent[0], &mut rng), Err(SignalError::Duplicate));
     assert_eq!(bob.decrypt(&sent[2002], &mut rng).unwrap(), 2002u32.to_be_bytes());
-    let mut bob =
-        Session::respond(&pair(0x44), &pair(0x55), None, pair(0x11).public, pair(0x22).public, 1).unwrap();
+    let mut bob = Session::respond(&pair(0x44), &pair(0x55), None, pair(0x11).public, pair(0x22).public, 1).unwrap();
     assert_eq!(bob.decrypt(&sent[2001], &mut rng), Err(SignalError::TooFarAhead));
 }

@@ -18,6 +18,8 @@ pub(super) struct Client {
     pub(super) unread: VecDeque<(ConnId, Vec<u8>)>,
     pub(super) events: Vec<Delivery>,
     pub(super) done: Vec<Completion>,
+    /// Sending works, as the consumer was told.
+    pub(super) open: bool,
     /// When the engine wants to be woken.
     pub(super) until: Option<Mono>,
     /// Counts the processes.
@@ -33,9 +35,14 @@ impl Client {
             unread: VecDeque::new(),
             events: Vec::new(),
             done: Vec::new(),
+            open: false,
             until: None,
             run: 0,
         }
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.config
     }
 
     pub(super) fn wakes(&self) -> Option<Mono> {
@@ -47,6 +54,7 @@ impl Client {
         self.store.crash();
         self.unread.clear();
         self.done.clear();
+        self.open = false;
         self.until = None;
         self.run += 1;
     }

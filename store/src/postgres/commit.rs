@@ -62,7 +62,8 @@ impl Committer {
         }
         let places: Vec<_> = parts.iter().map(|part| (part.profile.clone(), part.fence)).collect();
         let outcomes = self.attempt(parts.clone());
-        let alone = outcomes.len() > 1 && outcomes.iter().any(|outcome| matches!(outcome, Outcome::Failed(error) if !error.retryable));
+        let alone = outcomes.len() > 1
+            && outcomes.iter().any(|outcome| matches!(outcome, Outcome::Failed(error) if !error.retryable));
         let outcomes = if alone {
             // The database refused something: find out what, so that it fails alone.
             parts.into_iter().flat_map(|part| self.attempt(vec![part])).collect()
@@ -127,7 +128,7 @@ fn commit(session: &mut Session, parts: &[Part], name: &str) -> Vec<Outcome> {
             }
             Ok(Prepared::Ready(outcomes)) => match session.once(|client| client.batch_execute("COMMIT")) {
                 Ok(()) => return outcomes,
-                Err(broken) if !broken.retry => return all(Outcome::Failed(broken.error)),
+                Err(broken) if broken.said => return all(Outcome::Failed(broken.error)),
                 // From here on it may have been applied.
                 Err(broken) => match resolve(session, parts, name, &mut tries) {
                     Ok(true) => return outcomes,
@@ -135,7 +136,7 @@ fn commit(session: &mut Session, parts: &[Part], name: &str) -> Vec<Outcome> {
                     Err(()) => return all(Outcome::Unknown(broken.error)),
                 },
             },
-            Err(Broken { retry, error }) => {
+            Err(Broken { retry, error, .. }) => {
                 // A connection in the middle of a transaction is of no use to the next one.
                 session.hang_up();
                 if !retry || !tries.again() {
@@ -187,9 +188,9 @@ fn prepare(client: &mut Client, parts: &[Part], name: &str) -> Result<Prepared, 
     }
     match prepared {
         Err(error)
-            if error
-                .code()
-                .is_some_and(|code| [SqlState::T_R_DEADLOCK_DETECTED, SqlState::T_R_SERIALIZATION_FAILURE].contains(code)) =>
+            if error.code().is_some_and(|code| {
+                [SqlState::T_R_DEADLOCK_DETECTED, SqlState::T_R_SERIALIZATION_FAILURE].contains(code)
+            }) =>
         {
             Ok(Prepared::Again)
         }
@@ -278,11 +279,28 @@ fn why_not(client: &mut Client, part: &Part) -> Result<Option<String>, Error> {
     })
 }
 
+/// Records as columns, which is how a statement takes many.
+#[derive(Default)]
+struct Columns<'a> {
+    profiles: Vec<i64>,
+    namespaces: Vec<i16>,
+    keys: Vec<&'a [u8]>,
+    values: Vec<&'a [u8]>,
+}
+
+impl<'a> Columns<'a> {
+    fn push(&mut self, profile: i64, namespace: i16, key: &'a [u8]) {
+        self.profiles.push(profile);
+        self.namespaces.push(namespace);
+        self.keys.push(key);
+    }
+}
+
 /// Writes the records of the admitted profiles: at most three statements, however many they are.
 fn apply(client: &mut Client, parts: &[Part], admitted: &BTreeMap<String, i64>) -> Result<(), Error> {
     let mut cleared = Vec::new();
-    let mut deleted: (Vec<i64>, Vec<i16>, Vec<&[u8]>) = Default::default();
-    let mut put: (Vec<i64>, Vec<i16>, Vec<&[u8]>, Vec<&[u8]>) = Default::default();
+    let mut deleted = Columns::default();
+    let mut put = Columns::default();
     for part in parts {
         let Some(&id) = admitted.get(part.profile.as_str()) else { continue };
         if part.clear {
@@ -292,44 +310,39 @@ fn apply(client: &mut Client, parts: &[Part], admitted: &BTreeMap<String, i64>) 
             let (namespace, name) = (i16::from(key.namespace.number()), key.key.as_bytes());
             match value {
                 Some(value) => {
-                    put.0.push(id);
-                    put.1.push(namespace);
-                    put.2.push(name);
-                    put.3.push(value);
+                    put.push(id, namespace, name);
+                    put.values.push(value);
                 }
                 None if part.clear => {}
-                None => {
-                    deleted.0.push(id);
-                    deleted.1.push(namespace);
-                    deleted.2.push(name);
-                }
+                None => deleted.push(id, namespace, name),
             }
         }
     }
     if !cleared.is_empty() {
-        client.query_typed(
-            "DELETE FROM amarula_record WHERE profile = ANY ($1)",
-            &[(&cleared, Type::INT8_ARRAY)],
-        )?;
+        client.query_typed("DELETE FROM amarula_record WHERE profile = ANY ($1)", &[(&cleared, Type::INT8_ARRAY)])?;
     }
-    if !deleted.0.is_empty() {
+    if !deleted.profiles.is_empty() {
         client.query_typed(
             "DELETE FROM amarula_record record
              USING unnest($1::int8[], $2::int2[], $3::bytea[]) AS gone (profile, namespace, key)
              WHERE record.profile = gone.profile AND record.namespace = gone.namespace AND record.key = gone.key",
-            &[(&deleted.0, Type::INT8_ARRAY), (&deleted.1, Type::INT2_ARRAY), (&deleted.2, Type::BYTEA_ARRAY)],
+            &[
+                (&deleted.profiles, Type::INT8_ARRAY),
+                (&deleted.namespaces, Type::INT2_ARRAY),
+                (&deleted.keys, Type::BYTEA_ARRAY),
+            ],
         )?;
     }
-    if !put.0.is_empty() {
+    if !put.profiles.is_empty() {
         client.query_typed(
             "INSERT INTO amarula_record (profile, namespace, key, value)
              SELECT * FROM unnest($1::int8[], $2::int2[], $3::bytea[], $4::bytea[])
              ON CONFLICT (profile, namespace, key) DO UPDATE SET value = excluded.value",
             &[
-                (&put.0, Type::INT8_ARRAY),
-                (&put.1, Type::INT2_ARRAY),
-                (&put.2, Type::BYTEA_ARRAY),
-                (&put.3, Type::BYTEA_ARRAY),
+                (&put.profiles, Type::INT8_ARRAY),
+                (&put.namespaces, Type::INT2_ARRAY),
+                (&put.keys, Type::BYTEA_ARRAY),
+                (&put.values, Type::BYTEA_ARRAY),
             ],
         )?;
     }

@@ -11,12 +11,14 @@ use crate::{Holder, Profile};
 /// The leases of one open store.
 pub(super) struct Leases {
     seat: Seat,
+    /// Renewing must not wait for one that waits for somebody's lock.
+    renewing: Seat,
     node: String,
 }
 
 impl Leases {
-    pub(super) fn new(seat: Seat, node: String) -> Self {
-        Self { seat, node }
+    pub(super) fn new(seat: Seat, renewing: Seat, node: String) -> Self {
+        Self { seat, renewing, node }
     }
 }
 
@@ -92,7 +94,7 @@ impl Registrar for Leases {
     fn renew(&self, holder: i64, lease: Duration) -> Result<bool, StorageError> {
         let seconds = lease.as_secs_f64();
         // Not repeated: the keeper counts from when it asked, and asks again.
-        let renewed = self.seat.once(move |session| {
+        let renewed = self.renewing.once(move |session| {
             session.once(|client| {
                 client.execute(
                     "UPDATE amarula_holder SET expires = clock_timestamp() + $2 * interval '1 second'

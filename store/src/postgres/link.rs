@@ -40,15 +40,23 @@ impl Link {
         if config.get_tcp_user_timeout().is_none() {
             config.tcp_user_timeout(Duration::from_secs(10));
         }
-        config.keepalives_idle(Duration::from_secs(5)).keepalives_interval(Duration::from_secs(2)).keepalives_retries(4);
+        config
+            .keepalives_idle(Duration::from_secs(5))
+            .keepalives_interval(Duration::from_secs(2))
+            .keepalives_retries(4);
         // After a failover, the one that can be written.
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         Self { config, options, name: unique() }
     }
 
     pub(super) fn role(mut self, role: &str) -> Self {
-        self.config.application_name(format!("amarula {role} {}", self.name));
+        self.config.application_name(&self.role_name(role));
         self
+    }
+
+    /// What this store's connections of a role are called.
+    pub(super) fn role_name(&self, role: &str) -> String {
+        format!("amarula {role} {}", self.name)
     }
 
     pub(super) fn node(&self) -> &str {
@@ -57,11 +65,12 @@ impl Link {
 
     /// For people; without the password.
     pub(super) fn address(&self) -> String {
-        let hosts: Vec<_> = self.config.get_hosts().iter().map(|host| match host {
+        let host = |host: &Host| match host {
             Host::Tcp(name) => name.clone(),
             #[cfg(unix)]
             Host::Unix(path) => path.display().to_string(),
-        });
+        };
+        let hosts: Vec<_> = self.config.get_hosts().iter().map(host).collect();
         format!("{}/{}", hosts.join(","), self.config.get_dbname().unwrap_or_default())
     }
 
@@ -144,7 +153,7 @@ pub(super) fn is_lost(error: &Error) -> bool {
 }
 
 fn is_timeout(error: &Error) -> bool {
-    error.to_string().contains("timed out") || error.to_string().contains("connecting to server")
+    error.to_string().contains("timeout waiting for server")
 }
 
 /// Nobody can answer any more.

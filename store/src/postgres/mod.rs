@@ -50,6 +50,8 @@ mod schema;
 mod seat;
 
 #[cfg(test)]
+mod proxy;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
@@ -81,7 +83,7 @@ type Doubts = Arc<Mutex<BTreeSet<Profile>>>;
 /// cannot write once somebody else has the profile, whatever it believes. Lease times are the database's. A commit
 /// without a lease is refused while somebody has one. Commits of all profiles that wait go in one transaction.
 ///
-/// It has three connections (writing, reading, leases), each with a thread of its own, and opens them again when they
+/// It has up to four connections (writing, reading, taking leases, renewing them), each with a thread of its own, and opens them again when they
 /// break; so it may be used, and dropped, from any thread. Between it and the database there must be no pooler that
 /// changes servers between transactions.
 ///
@@ -98,6 +100,8 @@ struct Shared {
     reporter: Arc<Reporter>,
     keeper: Arc<Keeper<Leases>>,
     address: String,
+    /// What the writing connection is called.
+    writing: String,
 }
 
 impl PostgresStore {
@@ -119,10 +123,11 @@ impl PostgresStore {
         let config: postgres::Config = url.parse().map_err(|_| refused("the URL of the database is not understood"))?;
         let link = Link::new(config, options);
         let seat = |role| Seat::new(link.clone().role(role));
-        let (writing, reader, leasing) = (seat("write")?, seat("read")?, seat("lease")?);
+        let (writing, reader) = (seat("write")?, seat("read")?);
+        let leases = Leases::new(seat("lease")?, seat("renew")?, link.node().to_owned());
         writing.once(schema::prepare)??;
         let doubts = Doubts::default();
-        let keeper = Arc::new(Keeper::new(Leases::new(leasing, link.node().to_owned()), link.options.lease));
+        let keeper = Arc::new(Keeper::new(leases, link.options.lease));
         let writer = Committer::new(writing, Arc::clone(&keeper), Arc::clone(&doubts));
         Ok(Self {
             shared: Arc::new(Shared {
@@ -132,6 +137,7 @@ impl PostgresStore {
                 reporter: Arc::default(),
                 keeper,
                 address: link.address(),
+                writing: link.role_name("write"),
             }),
         })
     }
@@ -142,7 +148,8 @@ impl PostgresStore {
             return Ok(());
         }
         let name = profile.clone();
-        self.shared.reader.repeat(move |client| read::wait_for_writers(client, &name))?;
+        let writer = self.shared.writing.clone();
+        self.shared.reader.repeat(move |client| read::wait_for_writers(client, &writer, &name))?;
         lock(&self.shared.doubts).remove(profile);
         Ok(())
     }

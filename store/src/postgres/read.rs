@@ -68,10 +68,9 @@ pub(super) fn range(
             let key: &[u8] = row.try_get(0)?;
             from = Some(key.to_vec());
             match core::str::from_utf8(key) {
-                Ok(text) => found.push((
-                    RecordKey { namespace, key: text.into() },
-                    Bytes::copy_from_slice(row.try_get(1)?),
-                )),
+                Ok(text) => {
+                    found.push((RecordKey { namespace, key: text.into() }, Bytes::copy_from_slice(row.try_get(1)?)))
+                }
                 Err(_) => {
                     damaged += 1;
                     reporter.report(profile, Damaged::UnknownRecord, "a key is not text".to_owned());
@@ -100,7 +99,11 @@ pub(super) fn list(client: &mut Client) -> Result<Vec<Profile>, Error> {
     Ok(profiles)
 }
 
-/// Returns when no transaction that writes this profile is under way.
-pub(super) fn wait_for_writers(client: &mut Client, profile: &Profile) -> Result<(), Error> {
+/// Returns when no transaction that writes this profile is under way. Ends those of the connection of this name.
+pub(super) fn wait_for_writers(client: &mut Client, writing: &str, profile: &Profile) -> Result<(), Error> {
+    client.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1 AND usename = current_user",
+        &[&writing],
+    )?;
     client.execute("SELECT FROM amarula_profile WHERE name = $1 FOR UPDATE", &[&profile.as_str()]).map(|_| ())
 }

@@ -111,7 +111,8 @@ impl Session {
             if lost || self.client.as_ref().is_none_or(Client::is_closed) {
                 self.client = None;
             }
-            Broken { retry: lost, error: self.link.failed("use", &error) }
+            let said = error.as_db_error().is_some();
+            Broken { retry: lost, said: said && !lost, error: self.link.failed("use", &error) }
         })
     }
 
@@ -134,12 +135,14 @@ impl Session {
 pub(super) struct Broken {
     /// The connection was lost: another one may do better.
     pub(super) retry: bool,
+    /// The server said so: what was asked is undone.
+    pub(super) said: bool,
     pub(super) error: StorageError,
 }
 
 impl Broken {
     /// No connection could be made.
     fn lost(error: StorageError) -> Self {
-        Self { retry: error.retryable, error }
+        Self { retry: error.retryable, said: false, error }
     }
 }

@@ -23,6 +23,13 @@ pub(crate) struct Entry {
     invalid: Option<StorageError>,
 }
 
+impl Entry {
+    #[cfg(all(test, feature = "postgres"))]
+    pub(crate) fn new(call: u64, profile: Profile, batch: Batch) -> Self {
+        Self { call, profile, batch, invalid: None }
+    }
+}
+
 /// Applies batches in order, each atomically, and makes them durable together.
 pub(crate) trait Writer {
     /// The answers, in order.

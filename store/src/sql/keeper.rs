@@ -80,10 +80,6 @@ impl<R: Registrar> Keeper<R> {
         Self { shared: Arc::new(shared), registry: ProfileRegistry::new(), taking: Mutex::default() }
     }
 
-    pub(crate) fn registrar(&self) -> &R {
-        &self.shared.registrar
-    }
-
     /// Takes a lease; `store` is kept alive by it.
     pub(crate) fn acquire(&self, profile: &Profile, store: impl Send + Sync + 'static) -> Result<Lease, AcquireError> {
         let Ok(registration) = self.registry.register(profile) else {

@@ -235,7 +235,7 @@ impl Prekeys {
         let Job::Reading(task, keys) = core::mem::take(&mut self.job) else { return };
         keys.iter().for_each(|key| cx.cache.unpin(key));
         if !failed.is_empty() {
-            failed.iter().for_each(|key| cx.cache.forget_failure(key));
+            failed.iter().for_each(|key| cx.cache.forget_record(key));
             return cx.signal(Signal::StorageFailed(Str::const_new("a prekey could not be read")));
         }
         match task {

@@ -149,6 +149,9 @@ pub(crate) struct OutboxEntry {
     /// Devices it goes to.
     #[prost(uint32, tag = "5")]
     pub(crate) devices: u32,
+    /// Order among all durable sends.
+    #[prost(uint64, tag = "6")]
+    pub(crate) place: u64,
 }
 
 impl core::fmt::Debug for OutboxEntry {
