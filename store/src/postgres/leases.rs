@@ -5,7 +5,7 @@ use std::time::Duration;
 use amarula_core::engine::StorageError;
 
 use super::seat::Seat;
-use crate::sql::keeper::Registrar;
+use crate::sql::keeper::{Registrar, Taken};
 use crate::{Holder, Profile};
 
 /// The leases of one open store.
@@ -20,14 +20,6 @@ impl Leases {
     pub(super) fn new(seat: Seat, renewing: Seat, node: String) -> Self {
         Self { seat, renewing, node }
     }
-}
-
-/// What had a profile when it was taken.
-enum Taken {
-    Epoch(i64),
-    By(String, f64),
-    /// We are no holder any more.
-    RanOut,
 }
 
 impl Registrar for Leases {
@@ -50,10 +42,10 @@ impl Registrar for Leases {
         })
     }
 
-    fn take(&self, holder: i64, profile: &Profile) -> Result<Result<i64, Holder>, StorageError> {
+    fn take(&self, holder: i64, profile: &Profile) -> Result<Taken, StorageError> {
         let profile = profile.clone();
         // May be done twice: what we have already is taken again, with a higher epoch.
-        let taken = self.seat.repeat(move |client| {
+        self.seat.repeat(move |client| {
             let name = profile.as_str();
             client.execute("INSERT INTO amarula_profile (name) VALUES ($1) ON CONFLICT DO NOTHING", &[&name])?;
             let mut transaction = client.transaction()?;
@@ -66,7 +58,8 @@ impl Registrar for Leases {
                 &[&name, &holder],
             )?;
             if let Some(row) = other {
-                return Ok(Taken::By(row.try_get(0)?, row.try_get(1)?));
+                let expires_in = Duration::try_from_secs_f64(row.try_get(1)?).unwrap_or_default();
+                return Ok(Taken::By(Holder::Node { name: row.try_get(0)?, expires_in }));
             }
             let row = transaction.query_opt(
                 "UPDATE amarula_profile SET epoch = epoch + 1, holder = $2 WHERE name = $1
@@ -78,17 +71,7 @@ impl Registrar for Leases {
             let epoch = row.try_get(0)?;
             transaction.commit()?;
             Ok(Taken::Epoch(epoch))
-        })?;
-        match taken {
-            Taken::Epoch(epoch) => Ok(Ok(epoch)),
-            Taken::By(name, seconds) => {
-                Ok(Err(Holder::Node { name, expires_in: Duration::try_from_secs_f64(seconds).unwrap_or_default() }))
-            }
-            Taken::RanOut => Err(StorageError {
-                message: "the database was too slow: the lease ran out while it was taken".into(),
-                retryable: true,
-            }),
-        }
+        })
     }
 
     fn renew(&self, holder: i64, lease: Duration) -> Result<bool, StorageError> {

@@ -333,9 +333,10 @@ fn what_cannot_be_opened_is_said_in_words_and_without_the_password() {
 #[test]
 fn many_stores_make_the_tables_at_once() {
     let Some(place) = Place::new("at_once") else { return };
+    let url = &place.url;
     std::thread::scope(|scope| {
         for _ in 0..6 {
-            scope.spawn(|| place.open(PostgresOptions::new()).commit(&alice(), &put("a", "1")).unwrap());
+            scope.spawn(|| PostgresStore::open(url).unwrap().commit(&alice(), &put("a", "1")).unwrap());
         }
     });
 }

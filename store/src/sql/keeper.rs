@@ -23,15 +23,24 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) trait Registrar: Send + Sync + 'static {
     /// Becomes a holder, which lasts for `lease` from now by the database's clock. Its number is above zero.
     fn enroll(&self, lease: Duration) -> Result<i64, StorageError>;
-    /// Takes a profile for this holder, unless another one that still lasts has it. Returns the lease's epoch, higher
-    /// than any before.
-    fn take(&self, holder: i64, profile: &Profile) -> Result<Result<i64, Holder>, StorageError>;
+    /// Takes a profile for this holder, unless another one that still lasts has it.
+    fn take(&self, holder: i64, profile: &Profile) -> Result<Taken, StorageError>;
     /// Makes the holder last for `lease` from now, unless it ran out; then `false`.
     fn renew(&self, holder: i64, lease: Duration) -> Result<bool, StorageError>;
     /// Gives a profile back, if it is still held so.
     fn release(&self, holder: i64, profile: &Profile, epoch: i64) -> Result<(), StorageError>;
     /// Ends the holder.
     fn resign(&self, holder: i64) -> Result<(), StorageError>;
+}
+
+/// What became of taking a profile.
+pub(crate) enum Taken {
+    /// It is ours; the lease's epoch is higher than any before.
+    Epoch(i64),
+    /// Another holder has it.
+    By(Holder),
+    /// We are no holder any more.
+    RanOut,
 }
 
 /// What a commit must be conditional on.
@@ -90,16 +99,26 @@ impl<R: Registrar> Keeper<R> {
         if threads.is_empty() {
             *threads = shared.start()?;
         }
-        let holder = shared.holder()?;
-        let epoch = match shared.registrar.take(holder, profile)? {
-            Ok(epoch) => epoch,
-            Err(holder) => return Err(AcquireError::InUse { profile: profile.clone(), holder }),
+        let too_slow = || StorageError {
+            message: "the database was too slow: the lease ran out while it was taken".into(),
+            retryable: true,
+        };
+        let mut holder = shared.holder()?;
+        let mut taken = shared.registrar.take(holder, profile)?;
+        if let Taken::RanOut = taken {
+            shared.lose_all(holder, "it ran out before it was renewed");
+            holder = shared.holder()?;
+            taken = shared.registrar.take(holder, profile)?;
+        }
+        let epoch = match taken {
+            Taken::Epoch(epoch) => epoch,
+            Taken::By(holder) => return Err(AcquireError::InUse { profile: profile.clone(), holder }),
+            Taken::RanOut => return Err(too_slow().into()),
         };
         let mut state = lock(&shared.state);
         let Some((_, until)) = state.holder.filter(|(id, until)| *id == holder && !until.left().is_zero()) else {
             state.unreleased.push((holder, profile.clone(), epoch));
-            let message = "the database was too slow: the lease ran out while it was taken".into();
-            return Err(StorageError { message, retryable: true }.into());
+            return Err(too_slow().into());
         };
         let term = LeaseTerm::until_moment(until);
         state.unreleased.retain(|(_, name, _)| name != profile);

@@ -9,7 +9,7 @@ use amarula_core::engine::StorageError;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use super::open::{Database, now, private};
-use crate::sql::keeper::Registrar;
+use crate::sql::keeper::{Registrar, Taken};
 use crate::sql::{refused, unique};
 use crate::sync::lock;
 use crate::{Holder, Profile};
@@ -77,7 +77,7 @@ impl Registrar for Leases {
         })
     }
 
-    fn take(&self, holder: i64, profile: &Profile) -> Result<Result<i64, Holder>, StorageError> {
+    fn take(&self, holder: i64, profile: &Profile) -> Result<Taken, StorageError> {
         self.with(|connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             transaction.execute("INSERT INTO profile (name) VALUES (?1) ON CONFLICT DO NOTHING", [profile.as_str()])?;
@@ -92,22 +92,27 @@ impl Registrar for Leases {
             let mut dead = None;
             if let Some((instance, pid)) = other {
                 if instance == self.instance || !self.is_dead(&instance) {
-                    return Ok(Err(if pid == std::process::id() { Holder::ThisProcess } else { Holder::Process(pid) }));
+                    let ours = pid == std::process::id();
+                    return Ok(Taken::By(if ours { Holder::ThisProcess } else { Holder::Process(pid) }));
                 }
                 // With this, whatever else it held is free too.
                 transaction.execute("DELETE FROM holder WHERE instance = ?1", [&instance])?;
                 dead = Some(instance);
             }
-            let epoch = transaction.query_row(
-                "UPDATE profile SET epoch = epoch + 1, holder = ?2 WHERE name = ?1 RETURNING epoch",
-                params![profile.as_str(), holder],
-                |row| row.get(0),
-            )?;
+            let epoch = transaction
+                .query_row(
+                    "UPDATE profile SET epoch = epoch + 1, holder = ?2 WHERE name = ?1
+                     AND EXISTS (SELECT 1 FROM holder WHERE id = ?2 AND expires > ?3) RETURNING epoch",
+                    params![profile.as_str(), holder, now()],
+                    |row| row.get(0),
+                )
+                .optional()?;
+            let Some(epoch) = epoch else { return Ok(Taken::RanOut) };
             transaction.commit()?;
             if let Some(instance) = dead {
                 let _ = fs::remove_file(owner_path(&self.database, &instance));
             }
-            Ok(Ok(epoch))
+            Ok(Taken::Epoch(epoch))
         })
     }
 
