@@ -55,7 +55,7 @@ impl Lease {
         self.term.as_ref().is_some_and(LeaseTerm::is_lost)
     }
 
-    /// When it is lost if it is not renewed before; `None` if it cannot be lost. A moment in the past if it is lost.
+    /// When it is lost if it is not renewed before; `None` if it cannot be lost. A moment that is past if it is lost.
     #[must_use]
     pub fn valid_until(&self) -> Option<Instant> {
         self.term.as_ref().map(LeaseTerm::until)

@@ -9,8 +9,10 @@
 //! |---|---|
 //! | [`Store`], [`run_load`] | the contract, and the way from an engine's read to its answer |
 //! | [`Profile`] | a checked name of one account's credentials |
-//! | [`Lease`], [`ProfileRegistry`] | one live connection per profile |
+//! | [`Lease`], [`LeaseTerm`], [`ProfileRegistry`] | one live connection per profile; being told when that is over |
 //! | [`FileStore`] | the default: one node, no database |
+//! | `SqliteStore` (feature `sqlite`) | one node, thousands of profiles in one database |
+//! | `PostgresStore` (feature `postgres`, encrypted: `postgres-tls`) | many nodes, fenced commits |
 //! | [`MemoryStore`] | tests |
 //! | [`FaultyStore`] | tests of what happens when storage fails |
 //! | [`conformance`] | the suite every adapter must pass, yours too |

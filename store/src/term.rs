@@ -106,7 +106,7 @@ impl LeaseTerm {
         state.lost.is_some() || state.until.left().is_zero()
     }
 
-    /// When it runs out, or, if it is lost, a moment in the past.
+    /// When it runs out; if it is lost, a moment that is past.
     #[must_use]
     pub fn until(&self) -> Instant {
         let state = lock(&self.state);

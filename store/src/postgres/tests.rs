@@ -94,7 +94,7 @@ fn believe(store: &PostgresStore, fence: Fence) -> Outcome {
     })
 }
 
-const TIME: Duration = Duration::from_millis(1200);
+const TIME: Duration = Duration::from_millis(2400);
 
 fn acquire_within(store: &PostgresStore, time: Duration) -> crate::Lease {
     let since = Instant::now();
