@@ -168,7 +168,7 @@ fn a_sender_key_for_another_chat() {
 fn padding_and_content_that_are_none() {
     let good = text_message("x");
     let with = |tail: &[u8]| [&good[..], tail].concat();
-    let long = vec![1u8; 40];
+    let long = [1u8; 40];
     // Wrong padding is asked for again; what is no message is not.
     let cases: [(&str, Vec<u8>, bool); 7] = [
         ("a zero", with(&[0]), true),

@@ -190,12 +190,8 @@ fn answers_of_the_wrong_shape() {
         town.world.assert_clean();
     }
     // The login's own questions.
-<<<<<<< HEAD
-    for namespace in ["encrypt", "passive", "abt", "blocklist", "privacy", "w:p", "urn:xmpp:whatsapp:dirty"] {
-=======
     // (Not `passive`: what is in its answer means nothing, and the fault would keep the server from delivering.)
     for namespace in ["encrypt", "abt", "blocklist", "privacy", "w:p", "urn:xmpp:whatsapp:dirty"] {
->>>>>>> t1
         for children in
             [vec![], vec![Node::new("nonsense")], vec![leaf("props", vec![1]), Node::new("count").attr("value", "-3")]]
         {

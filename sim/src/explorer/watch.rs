@@ -86,7 +86,7 @@ impl Watch {
             self.reported.insert(report.id.to_string());
         }
         let (Some(id), Event::Message(message)) = (delivery.id, &delivery.event) else { return Ok(()) };
-        if !self.inbox.get(&format!("{:016x}", id.0)).is_some_and(|seq| *seq <= told) {
+        if self.inbox.get(&format!("{:016x}", id.0)).is_none_or(|seq| *seq > told) {
             return Err(format!("message {} was told before it was durable", message.id));
         }
         if self.confirmed.contains(message.id.as_str()) {
@@ -133,7 +133,7 @@ impl Watch {
             // A chain that the same commit has left behind is written nowhere: its message record tells of the commit.
             let recorded = self.sent.iter().any(|(name, seq)| *seq <= told && name.contains(id));
             let unseen = !self.chains.contains_key(&key);
-            if !durable && !(unseen && recorded) {
+            if !(durable || unseen && recorded) {
                 return Err(format!("message {id}: counter {counter} left before its ratchet was durable"));
             }
         }
@@ -149,7 +149,7 @@ impl Watch {
         for key in lists.into_iter().flatten().flat_map(|list| list.all("key")) {
             let id = key.find("id").map(|id| id.data().iter().fold(0u32, |id, byte| id << 8 | u32::from(*byte)));
             let id = id.unwrap_or_default().to_string();
-            if !self.prekeys.get(&id).is_some_and(|seq| *seq <= told) {
+            if self.prekeys.get(&id).is_none_or(|seq| *seq > told) {
                 return Err(format!("prekey {id} was shown before its private half was durable"));
             }
         }
