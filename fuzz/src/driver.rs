@@ -21,10 +21,33 @@ use crate::peer::{self, Peer};
 use crate::tree;
 use crate::wire_support::{Chain, Pending, Server, XX};
 
-/// Every account of these tests is this one.
-pub fn paired() -> &'static Store {
+/// Every account of these tests is this one: linked and never logged in.
+fn linked() -> &'static Store {
     static STORE: OnceLock<Store> = OnceLock::new();
     STORE.get_or_init(paired_store)
+}
+
+/// It has logged in, and its prekeys are on the server.
+pub fn paired() -> &'static Store {
+    static STORE: OnceLock<Store> = OnceLock::new();
+    STORE.get_or_init(|| {
+        let mut driver = Driver::new(linked().clone(), 1);
+        driver.log_in();
+        driver.finish();
+        driver.records
+    })
+}
+
+/// A driver whose engine is logged in to that account.
+pub fn logged_in() -> Driver {
+    static DRIVER: OnceLock<Driver> = OnceLock::new();
+    let ready = DRIVER.get_or_init(|| {
+        let mut driver = Driver::new(paired().clone(), 2);
+        driver.log_in();
+        assert!(driver.is_linked());
+        driver
+    });
+    ready.clone()
 }
 
 /// The server's side of a connection.
@@ -39,12 +62,26 @@ enum Side {
     Lost,
 }
 
+impl Clone for Side {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Asked => Self::Asked,
+            Self::Hello(heard) => Self::Hello(heard.clone()),
+            Self::Link(link) => Self::Link(link.clone()),
+            Self::Lost => Self::Lost,
+            Self::Finish(..) => panic!("nobody clones a handshake"),
+        }
+    }
+}
+
+#[derive(Clone)]
 struct Link {
     send: SendCipher,
     recv: RecvCipher,
     decoder: FrameDecoder,
 }
 
+#[derive(Clone)]
 pub struct Driver {
     pub engine: Engine,
     pub now: Now,
@@ -85,7 +122,7 @@ pub struct Driver {
 impl Driver {
     pub fn new(records: Store, seed: u8) -> Self {
         static PEERS: OnceLock<[Peer; 3]> = OnceLock::new();
-        let peers = PEERS.get_or_init(|| [0, 1, 2].map(|n| Peer::new(paired(), n))).clone();
+        let peers = PEERS.get_or_init(|| [0, 1, 2].map(|n| Peer::new(linked(), n))).clone();
         Self {
             engine: Engine::new(config(), [seed; 32], START),
             now: START,
@@ -422,7 +459,7 @@ impl Driver {
                 true
             }
             Side::Finish(pending, heard) if heard.len() > 3 => {
-                let finished = pending.finish(&heard[3..]).expect("a good clientFinish");
+                let finished = pending.finish(&heard[3..]).unwrap_or_else(|| panic!("a good clientFinish {heard:02x?}"));
                 *side = Side::Link(Box::new(Link {
                     send: SendCipher::new(&finished.to_client),
                     recv: RecvCipher::new(&finished.to_server),

@@ -16,7 +16,7 @@ use amarula_core::store::{Namespace, RecordKey, recode};
 use bytes::Bytes;
 
 use crate::choices::Choices;
-use crate::driver::{Driver, paired};
+use crate::driver::{Driver, logged_in, paired};
 use crate::engine_support::Store;
 use crate::tree;
 
@@ -39,9 +39,14 @@ pub fn server(data: &[u8]) {
 
 fn conversation(mut choices: Choices<'_>, cut: Option<usize>) -> Driver {
     let unpaired = choices.byte() & 7 == 7;
-    let mut driver = Driver::new(if unpaired { Store::new() } else { paired().clone() }, 2);
+    let mut driver = match unpaired {
+        true => Driver::new(Store::new(), 2),
+        false => logged_in(),
+    };
     driver.log = Some(Vec::new());
-    driver.log_in();
+    if unpaired {
+        driver.log_in();
+    }
     for _ in 0..STEPS {
         if choices.is_empty() {
             break;
@@ -147,8 +152,12 @@ fn command(choices: &mut Choices<'_>, driver: &Driver) -> Request {
 pub fn ops(data: &[u8]) {
     let mut choices = Choices::new(data);
     let start = choices.byte();
-    let mut driver = Driver::new(if start & 1 == 1 { Store::new() } else { paired().clone() }, 3);
-    if start & 2 == 2 {
+    let mut driver = match start & 3 {
+        1 | 3 => Driver::new(Store::new(), 3),
+        2 => logged_in(),
+        _ => Driver::new(paired().clone(), 3),
+    };
+    if start & 3 == 3 {
         driver.log_in();
     }
     for _ in 0..STEPS * 4 {

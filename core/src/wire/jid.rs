@@ -162,7 +162,9 @@ impl Jid {
             // An old way of writing agents and devices.
             Server::Pn => !self.user.contains('.'),
             Server::Interop => !self.user.contains('-'),
-            Server::Other(ref name) => name.chars().all(plain) && Server::from_name(name) == self.server,
+            Server::Other(ref name) => {
+                !name.is_empty() && name.chars().all(plain) && Server::from_name(name) == self.server
+            }
             _ => true,
         };
         user && self.user.chars().all(plain)
