@@ -4,7 +4,7 @@ use amarula_core::wire::{Content, Jid, Node};
 use prost::Message as _;
 
 use super::faults::DeliveryFault;
-use super::outbox::{Drain, State};
+use super::outbox::{Drain, Entry, State};
 use super::{ConnId, DeviceKey, Server};
 use crate::proto::PreKeyWhisperMessage;
 use crate::violation::Rule;
@@ -177,8 +177,11 @@ impl Server {
         let wanted = super::outbox::key_of(node);
         let Some(companion) = self.companion_mut(key) else { return };
         companion.disturbed = true;
-        let entry = companion.outbox.find(&wanted).and_then(|seq| companion.outbox.entries.get_mut(&seq));
-        if let Some(entry) = entry {
+        // A message and its resend have one key, and the resend may be out before the first is answered: the newest is meant.
+        let sent = |entry: &&mut Entry| {
+            matches!(entry.state, State::Sent { .. }) && super::outbox::key_of(&entry.node) == wanted
+        };
+        if let Some(entry) = companion.outbox.entries.values_mut().rev().find(sent) {
             entry.disturbed = true;
             entry.lost = lost;
         }
@@ -188,8 +191,11 @@ impl Server {
     fn hold(&mut self, key: DeviceKey, node: &Node, held: bool) {
         let (wanted, now) = (super::outbox::key_of(node), self.now);
         let Some(companion) = self.companion_mut(key) else { return };
-        let entry = companion.outbox.find(&wanted).and_then(|seq| companion.outbox.entries.get_mut(&seq));
-        if let Some(entry) = entry {
+        // A message and its resend have one key, and the resend may be out before the first is answered: the newest is meant.
+        let sent = |entry: &&mut Entry| {
+            matches!(entry.state, State::Sent { .. }) && super::outbox::key_of(&entry.node) == wanted
+        };
+        if let Some(entry) = companion.outbox.entries.values_mut().rev().find(sent) {
             entry.lost = held;
             if let State::Sent { at, .. } = &mut entry.state {
                 *at = now;
