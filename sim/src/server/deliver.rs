@@ -134,6 +134,8 @@ impl Server {
                     self.send(conn, &node);
                 }
                 Some(DeliveryFault::Delay) => {
+                    // Nobody can answer it before it comes.
+                    self.hold(key, &node, true);
                     if let Some(companion) = self.companion_mut(key) {
                         companion.outbox.delayed.push(node);
                     }
@@ -143,6 +145,7 @@ impl Server {
             if is_message {
                 let delayed = self.companion_mut(key).map(|companion| std::mem::take(&mut companion.outbox.delayed));
                 for node in delayed.unwrap_or_default() {
+                    self.hold(key, &node, false);
                     self.send(conn, &node);
                 }
             }
@@ -178,6 +181,19 @@ impl Server {
         if let Some(entry) = entry {
             entry.disturbed = true;
             entry.lost = lost;
+        }
+    }
+
+    /// Holds a stanza back, or lets it go: its answer is due from then on.
+    fn hold(&mut self, key: DeviceKey, node: &Node, held: bool) {
+        let (wanted, now) = (super::outbox::key_of(node), self.now);
+        let Some(companion) = self.companion_mut(key) else { return };
+        let entry = companion.outbox.find(&wanted).and_then(|seq| companion.outbox.entries.get_mut(&seq));
+        if let Some(entry) = entry {
+            entry.lost = held;
+            if let State::Sent { at, .. } = &mut entry.state {
+                *at = now;
+            }
         }
     }
 
