@@ -31,11 +31,9 @@ pub fn available(test: &str) -> bool {
     } else {
         return true;
     };
-    let line = format!(
-        "SKIPPED: {test}: {missing}. To run it: install node 20 or later, then `cd testvectors/interop && npm ci`"
-    );
-    assert!(std::env::var("AMARULA_INTEROP").as_deref() != Ok("required"), "{line}");
-    say(&line);
+    let how = format!("{missing}. To run it: install node 20 or later, then `cd testvectors/interop && npm ci`");
+    assert!(std::env::var("AMARULA_INTEROP").as_deref() != Ok("required"), "{test} is required, but {how}");
+    say(&format!("SKIPPED: {test}: {how}"));
     false
 }
 
