@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use amarula_core::address::Address;
 use amarula_core::content::Outgoing;
-use amarula_core::engine::command::{ChatState, Command, LoggedOut, PairingCode, Presence, Sent};
+use amarula_core::engine::command::{ChatState, LoggedOut, PairingCode, Presence, Sent};
 use amarula_core::event::{Delivery, DeliveryId};
 use amarula_core::store::OwnAccount;
 use amarula_io::{Error, SendOptions, Storage};
@@ -154,12 +154,6 @@ impl Client {
 
     pub(crate) fn confirm(&self, delivery: DeliveryId) -> Answer<()> {
         both!(self, client => client.confirm(delivery))
-    }
-
-    /// Any command.
-    #[allow(dead_code, reason = "the way to what has no method here yet")]
-    pub(crate) fn call<C: Command>(&self, command: C) -> Answer<C::Reply> {
-        both!(self, client => client.call(command))
     }
 
     pub(crate) fn profile(&self) -> &str {

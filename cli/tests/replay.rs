@@ -3,7 +3,7 @@
 mod support;
 
 use amarula_core::engine::{Command as _, Engine, Input, Now, Output, command, recording};
-use support::{Program, bare};
+use support::{BOB, Program, Stage, bare};
 
 /// A session without anybody at the other end.
 fn recorded() -> Vec<u8> {
@@ -45,4 +45,24 @@ fn the_same_again_or_not() {
     replay("nothing", b"").assert(4);
     replay("text", b"hello").assert(4);
     Program::start(bare(&["replay", "/nonexistent"])).finish().assert(2);
+}
+
+both_drivers! { what_was_recorded, }
+
+fn what_was_recorded(driver: &'static str) {
+    let stage = Stage::new(driver);
+    let file = |name: &str| stage.folder.path().join(name).to_str().expect("a path").to_owned();
+    let (pairing, sending) = (file("pairing"), file("sending"));
+    let mut program = stage.start(&["pair", "--json", "--record", &pairing]);
+    let qr = program.expect(|line| line["step"] == "qr");
+    stage.scan(stage.alice, qr["text"].as_str().expect("a text"));
+    program.finish().assert(0);
+    stage.run(&["send", BOB, "hello", "--record", &sending]).assert(0);
+    for recording in [&pairing, &sending] {
+        let lines = stage.run(&["replay", "--json", recording]).assert(0).json();
+        assert!(lines[0]["outputs"].as_u64() > Some(20) && lines[0]["tornBytes"].is_null(), "{lines:#?}");
+    }
+    // Never over another file.
+    let ended = stage.run(&["send", BOB, "x", "--json", "--record", &sending]).assert(2).json();
+    assert_eq!(ended.last().expect("the error")["kind"], "recording");
 }

@@ -459,7 +459,8 @@ impl Driver {
                 true
             }
             Side::Finish(pending, heard) if heard.len() > 3 => {
-                let finished = pending.finish(&heard[3..]).unwrap_or_else(|| panic!("a good clientFinish {heard:02x?}"));
+                let finished =
+                    pending.finish(&heard[3..]).unwrap_or_else(|| panic!("a good clientFinish {heard:02x?}"));
                 *side = Side::Link(Box::new(Link {
                     send: SendCipher::new(&finished.to_client),
                     recv: RecvCipher::new(&finished.to_server),

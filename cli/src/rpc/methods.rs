@@ -17,7 +17,7 @@ use crate::events;
 use crate::options::Driver;
 use crate::problem::Problem;
 
-/// A method, for [`Call::Methods`]. A parameter with a `?` may be left out; their order is that of positional ones.
+/// A method, as `methods` lists it. A parameter with a `?` may be left out; their order is that of positional ones.
 struct Method {
     name: &'static str,
     params: &'static [&'static str],
