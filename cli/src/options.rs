@@ -54,7 +54,7 @@ pub(crate) struct Common {
     /// Allow ws:// to another machine. To this one it is always allowed.
     #[arg(long, global = true, env = "AMARULA_ALLOW_PLAIN_TEXT", value_parser = clap::builder::FalseyValueParser::new())]
     pub(crate) allow_plain_text: bool,
-    /// Connect through this proxy, http:// or socks5://, with `user:password@` before the host if it wants them.
+    /// Connect through this proxy: http://HOST:PORT or socks5://HOST:PORT, with USER:PASSWORD@ before the host if it asks.
     #[arg(long, global = true, env = "AMARULA_PROXY", hide_env_values = true, value_name = "URL")]
     pub(crate) proxy: Option<String>,
     /// Version of WhatsApp Web to be, for when the built-in one is too old.

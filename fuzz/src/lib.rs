@@ -7,19 +7,47 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+mod choices;
+mod driver;
+mod machine;
+mod peer;
+mod queries;
+mod signal;
+mod tree;
 mod wire;
 // The tests' server side: made from primitives, shares nothing with the client.
+#[path = "../../core/tests/engine_support/mod.rs"]
+mod engine_support;
 #[path = "../../core/tests/wire_support/mod.rs"]
 mod wire_support;
 
 pub mod seeds;
-pub use wire::{frame, handshake, node};
+pub use machine::{ops, recording, records, server};
+pub use queries::{adv, bundle, usync};
+pub use signal::{signal, signal_diff};
+pub use wire::{certificate, frame, handshake, jid, node, payload};
 
 /// A target by name.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them. Their inputs are in `corpus/<name>/`.
-pub const TARGETS: &[Target] = &[("node", node), ("frame", frame), ("handshake", handshake)];
+pub const TARGETS: &[Target] = &[
+    ("node", node),
+    ("frame", frame),
+    ("handshake", handshake),
+    ("payload", payload),
+    ("jid", jid),
+    ("certificate", certificate),
+    ("adv", adv),
+    ("usync", usync),
+    ("bundle", bundle),
+    ("signal", signal),
+    ("signal_diff", signal_diff),
+    ("records", records),
+    ("server", server),
+    ("ops", ops),
+    ("recording", recording),
+];
 
 /// Where the committed inputs are.
 pub fn corpus() -> PathBuf {

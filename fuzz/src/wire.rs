@@ -1,14 +1,16 @@
 //! Targets of the wire layer.
 
+use amarula_core::Address;
 use amarula_core::wire::noise::schema::cert_chain::{NoiseCertificate, noise_certificate};
-use amarula_core::wire::payload::{pack, unpack};
+use amarula_core::wire::payload::{PayloadError, pack, unpack};
 use amarula_core::wire::{
-    CertError, ClientHandshake, Document, FrameDecoder, NodeLimits, NodeRef, RecvCipher, SendCipher, Trust, ValueRef,
-    cert, encode,
+    CertError, ClientHandshake, Document, FrameDecoder, Jid, NodeLimits, NodeRef, RecvCipher, SendCipher,
+    Server as Domain, Trust, ValueRef, cert, encode,
 };
 use bytes::{Bytes, BytesMut};
 use prost::Message as _;
 
+use crate::choices::Choices;
 use crate::wire_support::{Chain, Server, XX, XX_FALLBACK, pair};
 
 /// Most bytes a fuzzed payload may inflate to: small, so that the fuzzer stays quick.
@@ -140,4 +142,142 @@ pub fn handshake(data: &[u8]) {
             node(&plain);
         }
     }
+}
+
+/// A flag byte and what it says of the rest: as it comes, and around anything compressed.
+pub fn payload(data: &[u8]) {
+    let mut choices = Choices::new(data);
+    let (compress, limit) = (choices.flag(), choices.number() as usize);
+    let rest = choices.rest();
+    if !compress {
+        let plain = Bytes::copy_from_slice(rest);
+        match unpack(&plain, limit) {
+            Ok(bytes) if plain[0] & 2 == 0 => assert_eq!(bytes, plain[1..]),
+            Ok(bytes) => assert!(bytes.len() <= limit),
+            Err(_) => assert!(plain.is_empty() || plain[0] & 2 != 0),
+        }
+        return;
+    }
+    let level = (limit % 11) as u8;
+    let mut plain = vec![2];
+    plain.extend(miniz_oxide::deflate::compress_to_vec_zlib(rest, level));
+    let plain = Bytes::from(plain);
+    assert_eq!(unpack(&plain, rest.len()).expect("exactly the limit"), rest);
+    if let Some(less) = rest.len().checked_sub(1) {
+        assert_eq!(unpack(&plain, less), Err(PayloadError::TooLong { limit: less }));
+    }
+    // Cut short, or a bit changed: an error or something within the limit.
+    assert!(unpack(&plain.slice(..plain.len() - 1), rest.len()).is_err());
+    let mut damaged = plain.to_vec();
+    let bit = limit % ((damaged.len() - 1) * 8);
+    damaged[1 + bit / 8] ^= 1 << (bit % 8);
+    if let Ok(bytes) = unpack(&damaged.into(), INFLATED) {
+        assert!(bytes.len() <= INFLATED);
+    }
+}
+
+/// Text, and the parts of a JID.
+pub fn jid(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = text.parse::<Address>();
+        if let Ok(jid) = text.parse::<Jid>() {
+            assert!(jid.is_well_formed(), "{text:?} is read as {jid:?}, which no text names");
+            one_jid(&jid);
+        }
+    }
+    let mut choices = Choices::new(data);
+    let name = choices.text();
+    let named = [
+        Domain::Pn,
+        Domain::Lid,
+        Domain::Hosted,
+        Domain::HostedLid,
+        Domain::Group,
+        Domain::Broadcast,
+        Domain::Newsletter,
+        Domain::Bot,
+        Domain::Call,
+        Domain::Msgr,
+        Domain::Interop,
+    ];
+    let server = choices.below(named.len() + 1);
+    let server = named.get(server).cloned().unwrap_or_else(|| Domain::from_name(&name));
+    let integrator = if server == Domain::Interop { choices.number() as u16 } else { 0 };
+    let device = choices.number() as u16;
+    let jid = Jid { integrator, ..Jid::new(choices.text(), server).with_device(device) };
+    if jid.is_well_formed() {
+        one_jid(&jid);
+    }
+    let node = amarula_core::wire::Node::new("a").attr("jid", &jid);
+    let mut bytes = Vec::new();
+    if encode(&node, &mut bytes).is_ok() {
+        let read = Document::parse(&bytes, &NodeLimits::DEFAULT).expect("we read what we write");
+        if let Some(read) = read.root().jid("jid") {
+            assert!(read.is_well_formed());
+            if jid.is_well_formed() {
+                assert_eq!(read, jid);
+            }
+        }
+    }
+}
+
+/// What holds for every well-formed one.
+fn one_jid(jid: &Jid) {
+    assert_eq!(jid.to_string().parse::<Jid>().as_ref(), Ok(jid));
+    assert_eq!(jid.bare(), jid.bare().bare());
+    assert!(jid.same_account(&jid.bare()));
+    let address = Address::from(jid.clone());
+    assert_eq!(address.bare().jid(), &jid.bare());
+    let _ = (address.kind(), address.user());
+}
+
+/// Certificates made of choices, with every signature right or not, against the rules of `protocol/transport.md` §4 said
+/// once more.
+pub fn certificate(data: &[u8]) {
+    let mut choices = Choices::new(data);
+    let mut chain = Chain::good();
+    let change = |details: &mut noise_certificate::Details, choices: &mut Choices<'_>| match choices.below(16) {
+        1 => details.serial = None,
+        2 => details.serial = Some(choices.number()),
+        3 => details.issuer_serial = None,
+        4 => details.issuer_serial = Some(choices.number()),
+        5 => details.key = None,
+        6 => details.key = Some(Bytes::copy_from_slice(choices.short())),
+        7 => details.not_before = None,
+        8 => details.not_before = Some(u64::from(choices.number())),
+        9 => details.not_after = None,
+        10 => details.not_after = Some(u64::from(choices.number())),
+        11 => details.not_before = Some(u64::MAX),
+        12 => details.not_after = Some(0),
+        _ => {}
+    };
+    for _ in 0..choices.below(4) {
+        change(&mut chain.leaf, &mut choices);
+        change(&mut chain.intermediate, &mut choices);
+    }
+    if choices.byte() == 1 {
+        chain.leaf_signer = pair(0xbb);
+    }
+    if choices.byte() == 1 {
+        chain.intermediate_signer = pair(0xbb);
+    }
+    let now = *choices.pick(&[1500, 999, 1000, 1999, 2000, 0, u64::MAX]);
+    let clock_tolerance = *choices.pick(&[0, 1, u64::MAX]);
+    let server = if choices.byte() == 1 { pair(0x45) } else { pair(0x44) };
+    let trust = Trust { root: Chain::good().root.public, clock_tolerance };
+    let verified = cert::verify(chain.build().into(), &server.public, &trust, now);
+    let in_time = |details: &noise_certificate::Details| {
+        details.not_before.is_some_and(|from| now.saturating_add(clock_tolerance) >= from)
+            && details.not_after.is_some_and(|until| now.saturating_sub(clock_tolerance) < until)
+    };
+    let good = chain.intermediate_signer.public == trust.root
+        && chain.intermediate.key.as_deref() == Some(&chain.leaf_signer.public.0[..])
+        && chain.intermediate.issuer_serial.unwrap_or_default() == 0
+        && chain.leaf.issuer_serial.unwrap_or_default() == chain.intermediate.serial.unwrap_or_default()
+        && chain.leaf.key.as_deref() == Some(&server.public.0[..])
+        && in_time(&chain.leaf)
+        && in_time(&chain.intermediate);
+    assert_eq!(verified.is_ok(), good, "{verified:?}");
+    // And as the bytes of a chain.
+    let _ = cert::verify(Bytes::copy_from_slice(data), &server.public, &trust, now);
 }

@@ -17,7 +17,7 @@ use tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Message, WebSocket};
 
-use crate::server::{ConnId, Server, ServerConfig, ServerOutput};
+use crate::server::{ClientProfile, ConnId, Server, ServerConfig, ServerOutput};
 use crate::time::SimTime;
 use crate::violation::{Rule, Violation};
 
@@ -108,6 +108,16 @@ impl LoopbackServer {
         format!("ws://{}/ws/chat", self.address)
     }
 
+    /// Where clients of a known kind connect: their connections get that profile, whatever the configured one is.
+    #[must_use]
+    pub fn url_for(&self, profile: ClientProfile) -> String {
+        let name = match profile {
+            ClientProfile::Strict => "strict",
+            ClientProfile::Baileys => "baileys",
+        };
+        format!("{}?profile={name}", self.url())
+    }
+
     /// The address behind [`Self::url`].
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -183,9 +193,22 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
     }
 }
 
+/// What the upgrade request said.
+#[derive(Default)]
+struct Upgrade {
+    origin: bool,
+    profile: Option<ClientProfile>,
+}
+
 #[allow(clippy::result_large_err, reason = "tungstenite's callback type")]
-fn check_upgrade(request: &Request, response: Response, origin: &mut bool) -> Result<Response, ErrorResponse> {
-    *origin = request.headers().get("origin").is_some_and(|value| value == "https://web.whatsapp.com");
+fn check_upgrade(request: &Request, response: Response, seen: &mut Upgrade) -> Result<Response, ErrorResponse> {
+    let query = request.uri().query().unwrap_or_default();
+    seen.profile = query.split('&').find_map(|pair| match pair {
+        "profile=strict" => Some(ClientProfile::Strict),
+        "profile=baileys" => Some(ClientProfile::Baileys),
+        _ => None,
+    });
+    seen.origin = request.headers().get("origin").is_some_and(|value| value == "https://web.whatsapp.com");
     if request.uri().path() == "/ws/chat" {
         Ok(response)
     } else {
@@ -200,10 +223,10 @@ fn serve(shared: &Shared, stream: TcpStream) {
     let _ = stream.set_nodelay(true);
     let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
     let Ok(control) = stream.try_clone() else { return };
-    let mut origin = false;
+    let mut seen = Upgrade::default();
     let config = WebSocketConfig::default().max_message_size(Some(1 << 25)).max_frame_size(Some(1 << 25));
     #[allow(clippy::result_large_err, reason = "tungstenite's callback type")]
-    let callback = |request: &Request, response: Response| check_upgrade(request, response, &mut origin);
+    let callback = |request: &Request, response: Response| check_upgrade(request, response, &mut seen);
     let Ok(mut socket) = tungstenite::accept_hdr_with_config(stream, callback, Some(config)) else { return };
     let _ = control.set_read_timeout(Some(SLICE));
     let conn = ConnId(shared.next_conn.fetch_add(1, Ordering::Relaxed));
@@ -211,8 +234,9 @@ fn serve(shared: &Shared, stream: TcpStream) {
     {
         let mut inner = shared.lock();
         inner.queues.insert(conn, sender);
-        inner.server.connect(now(), conn);
-        if !origin {
+        let profile = seen.profile.unwrap_or(inner.server.config().profile);
+        inner.server.connect_as(now(), conn, profile);
+        if !seen.origin {
             inner.server.object(
                 Some(conn),
                 None,

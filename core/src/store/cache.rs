@@ -55,6 +55,8 @@ pub(crate) struct Cache {
     used: usize,
     limit: usize,
     corrupt: Vec<Namespace>,
+    /// Pins of records that were forgotten under them.
+    pinned_unknown: BTreeMap<RecordKey, u32>,
     /// The next commit removes everything else.
     clear: bool,
 }
@@ -76,6 +78,7 @@ impl Cache {
             used: 0,
             limit,
             corrupt: Vec::new(),
+            pinned_unknown: BTreeMap::new(),
             clear: false,
         }
     }
@@ -101,6 +104,7 @@ impl Cache {
             let fresh = self.tables.any(key.namespace).is_some_and(|table| table.begin_load(&key.key));
             if fresh {
                 self.account(&key, 0);
+                self.pin_again(&key);
                 self.wanted.insert(key);
             }
         }
@@ -194,7 +198,20 @@ impl Cache {
 
     /// Forgets what is known of a record that is not in use: that reading it failed, or that it was corrupt.
     pub(crate) fn forget_record(&mut self, key: &RecordKey) {
+        let pins = self.meta(key).map_or(0, |meta| meta.pins);
         self.drop_slot(key);
+        if pins > 0 {
+            self.pinned_unknown.insert(key.clone(), pins);
+        }
+    }
+
+    /// A slot was made: whoever pinned the record before it was forgotten still means it.
+    fn pin_again(&mut self, key: &RecordKey) {
+        if let Some(pins) = self.pinned_unknown.remove(key)
+            && let Some(meta) = self.meta(key)
+        {
+            meta.pins += pins;
+        }
     }
 
     // ---- writing -----------------------------------------------------------------------------------------------
@@ -214,6 +231,7 @@ impl Cache {
             Some(slot) => slot.state = state,
             None => {
                 R::table_mut(&mut self.tables).slots.insert(key.clone(), Slot { state, meta: Meta::default() });
+                self.pin_again(&record_key::<R>(key));
             }
         }
         self.mark::<R>(key);
@@ -336,6 +354,7 @@ impl Cache {
         }
         self.loads.values_mut().for_each(|load| *load = OpenLoad::Stale);
         self.order.clear();
+        self.pinned_unknown.clear();
         self.used = 0;
     }
 
@@ -355,8 +374,9 @@ impl Cache {
 
     /// Keeps a record in memory until it is unpinned as often as it was pinned.
     pub(crate) fn pin(&mut self, key: &RecordKey) {
-        if let Some(meta) = self.meta(key) {
-            meta.pins += 1;
+        match self.meta(key) {
+            Some(meta) => meta.pins += 1,
+            None => *self.pinned_unknown.entry(key.clone()).or_insert(0) += 1,
         }
     }
 
@@ -364,6 +384,11 @@ impl Cache {
     pub(crate) fn unpin(&mut self, key: &RecordKey) {
         if let Some(meta) = self.meta(key) {
             meta.pins = meta.pins.saturating_sub(1);
+        } else if let Some(pins) = self.pinned_unknown.get_mut(key) {
+            *pins -= 1;
+            if *pins == 0 {
+                self.pinned_unknown.remove(key);
+            }
         }
     }
 

@@ -209,6 +209,27 @@ fn several_changes_of_a_record_are_one_write() {
     assert_eq!(cache.take_batch(), None, "a change that failed writes nothing");
 }
 
+/// A failed read is forgotten so that it is tried again; whoever needs the record still does.
+#[test]
+fn a_forgotten_record_stays_pinned() {
+    let mut cache = Cache::new(0);
+    let name = record_key::<LidOfPn>(&key(1));
+    cache.want([name.clone()]);
+    cache.pin(&name);
+    let (id, _) = cache.take_loads().remove(0);
+    cache.loaded(id, None);
+    cache.forget_record(&name);
+    assert!(cache.state::<LidOfPn>(&key(1)).is_none());
+    cache.want([name.clone()]);
+    let (id, _) = cache.take_loads().remove(0);
+    cache.loaded(id, Some(Loaded::Values(vec![None])));
+    cache.evict();
+    assert!(cache.state::<LidOfPn>(&key(1)).is_some(), "it was evicted under its pin");
+    cache.unpin(&name);
+    cache.evict();
+    assert!(cache.state::<LidOfPn>(&key(1)).is_none());
+}
+
 #[test]
 fn a_corrupt_record_is_absent_and_reported() {
     let mut cache = Cache::new(10_000);

@@ -15,4 +15,5 @@ pub use key::{Batch, Namespace, Op, RecordKey};
 pub use own::{CorruptAccount, OwnAccount};
 pub(crate) use record::record_key;
 pub(crate) use table::State;
+pub use table::recode;
 pub(crate) use view::{Gap, Notes, View};

@@ -145,6 +145,21 @@ impl<R: Record> AnyTable for Table<R> {
     }
 }
 
+/// A stored value as this version would write it, or `None` if it does not decode as a record of this name or this version
+/// uses no such records. For checking stores and copies of them: applied to its own answer it changes nothing.
+#[must_use]
+pub fn recode(key: &RecordKey, value: &Bytes) -> Option<Bytes> {
+    let mut tables = Tables::default();
+    let table = tables.any(key.namespace)?;
+    if !table.begin_load(&key.key) || table.finish_load(&key.key, Some(Some(value))).is_err() {
+        return None;
+    }
+    match table.op(&key.key)? {
+        Op::Put(value) => Some(value),
+        Op::Delete => None,
+    }
+}
+
 /// A record type that has a table.
 pub(crate) trait Stored: Record {
     fn table(tables: &Tables) -> &Table<Self>;

@@ -162,7 +162,9 @@ impl Jid {
             // An old way of writing agents and devices.
             Server::Pn => !self.user.contains('.'),
             Server::Interop => !self.user.contains('-'),
-            Server::Other(ref name) => name.chars().all(plain) && Server::from_name(name) == self.server,
+            Server::Other(ref name) => {
+                !name.is_empty() && name.chars().all(plain) && Server::from_name(name) == self.server
+            }
             _ => true,
         };
         user && self.user.chars().all(plain)
@@ -252,8 +254,8 @@ pub enum JidError {
     /// The device is no decimal number up to 65535, or the server has no devices.
     #[error("the device part of a JID is a number, on a server that has devices")]
     BadDevice,
-    /// The user part holds characters no user has.
-    #[error("the user part of a JID holds a forbidden character")]
+    /// The user part is missing or holds characters no user has.
+    #[error("the user part of a JID is missing or holds a forbidden character")]
     BadUser,
 }
 
@@ -288,9 +290,6 @@ impl FromStr for Jid {
             },
             (None, _) => (user, 0),
         };
-        if user.chars().any(|c| c == ':' || c.is_whitespace() || c.is_control()) || (user.is_empty() && device != 0) {
-            return Err(JidError::BadUser);
-        }
         let (user, integrator) = match server {
             Server::Interop => match user.split_once('-') {
                 Some((integrator, user)) => (user, integrator.parse().map_err(|_| JidError::BadUser)?),
@@ -298,7 +297,9 @@ impl FromStr for Jid {
             },
             _ => (user, 0),
         };
-        Ok(Self { user: user.into(), server, device, integrator })
+        let jid = Self { user: user.into(), server, device, integrator };
+        // What is read here becomes the name of records: two texts must not name one, nor one text nothing.
+        if jid.is_well_formed() { Ok(jid) } else { Err(JidError::BadUser) }
     }
 }
 
@@ -359,6 +360,10 @@ mod tests {
             ("1:1@g.us", JidError::BadDevice),
             ("1 2@lid", JidError::BadUser),
             (":1@lid", JidError::BadUser),
+            ("@lid", JidError::BadUser),
+            ("1|2@lid", JidError::BadUser),
+            ("0-5-9@interop", JidError::BadUser),
+            ("1@a:b", JidError::BadUser),
         ] {
             assert_eq!(text.parse::<Jid>(), Err(error), "{text}");
         }

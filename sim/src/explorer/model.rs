@@ -251,6 +251,7 @@ impl Model {
     ///
     /// # Errors
     /// The engine did not take it.
+    #[allow(clippy::result_large_err, reason = "the whole command comes back, as it was given")]
     pub fn offer(&mut self, actor: Actor, request: Request) -> Result<TicketId, Rejected<Request>> {
         let now = self.clock();
         let client = self.client_mut(actor);

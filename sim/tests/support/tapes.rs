@@ -1,5 +1,7 @@
 //! Recorded lives of one engine: every input with its time, and how to live them again.
 
+#![allow(dead_code, reason = "every test binary uses a part of it")]
+
 use std::collections::BTreeMap;
 
 use amarula_core::config::Config;

@@ -7,9 +7,10 @@ use compact_str::{ToCompactString as _, format_compact};
 use prost::Message as _;
 
 use super::jid_text;
+use crate::engine::gate::LENGTH_BYTES;
 use crate::event::DeliveryId;
 use crate::store::{Namespace, record::Record};
-use crate::wire::{Jid, Str};
+use crate::wire::{Document, Jid, NodeLimits, Str};
 
 /// Names a sent message.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -160,6 +161,15 @@ impl core::fmt::Debug for OutboxEntry {
     }
 }
 
+impl OutboxEntry {
+    /// The stanza goes out as it is, again and again until it is answered: better no stanza than one that no server reads.
+    fn is_sound(&self) -> bool {
+        let node = self.stanza.get(LENGTH_BYTES + 1..).unwrap_or_default();
+        Document::parse(node, &NodeLimits::default()).is_ok_and(|document| document.root().tag() == "message")
+            && self.chat.parse::<Jid>().is_ok()
+    }
+}
+
 impl Record for OutboxEntry {
     type Key = Str;
 
@@ -178,6 +188,6 @@ impl Record for OutboxEntry {
     }
 
     fn decode(bytes: &Bytes) -> Option<Self> {
-        <Self as prost::Message>::decode(bytes.clone()).ok()
+        <Self as prost::Message>::decode(bytes.clone()).ok().filter(Self::is_sound)
     }
 }
