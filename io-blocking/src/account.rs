@@ -196,11 +196,11 @@ impl Account {
         }
     }
 
-    /// Writes as far as it goes. An error is found again by the next exchange.
+    /// Writes as far as it goes.
     fn flush(&mut self) {
         for (_, conn) in &mut self.conns {
             if let Conn::Open(socket) = conn {
-                let _ = socket.flush();
+                socket.flush();
             }
         }
     }
@@ -233,12 +233,11 @@ impl Account {
         let mut happened = None;
         for (id, conn) in &mut self.conns {
             let Conn::Open(socket) = conn else { continue };
-            let result = match socket.flush() {
-                Ok(_) if hungry => socket.receive(),
-                Ok(_) => Ok(None),
-                Err(lost) => Err(lost),
-            };
-            match result {
+            socket.flush();
+            if !hungry {
+                continue;
+            }
+            match socket.receive() {
                 Ok(None) => {}
                 Ok(Some(bytes)) => happened = Some((*id, Ok(bytes))),
                 Err(lost) => happened = Some((*id, Err(lost))),

@@ -284,7 +284,7 @@ fn start(ready: &Ready) -> Result<Running, Error> {
     let pilot = Pilot::new(Parts {
         config: ready.config.clone(),
         machine: ready.machine.as_deref(),
-        recorder: ready.recorder()?,
+        recording: ready.recording()?,
         storage,
         events: Arc::clone(&events),
     })?;

@@ -18,6 +18,9 @@ pub(crate) struct Socket {
     unsent_bytes: usize,
     /// Something was written that may not have left.
     dirty: bool,
+    /// Writing failed. The peer's last words may still be there to read, and they say why: see
+    /// [`receive`](Self::receive).
+    broken: Option<Lost>,
     /// The reactor tells of changes only: until a read says "later", there may be more.
     readable: bool,
     goodbye: Option<Goodbye>,
@@ -29,7 +32,7 @@ struct Goodbye {
 }
 
 /// The connection is over.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Lost {
     /// What the peer said.
     pub(crate) code: Option<u16>,
@@ -37,7 +40,15 @@ pub(crate) struct Lost {
 
 impl Socket {
     pub(crate) fn new(inner: WebSocket<Stream>) -> Self {
-        Self { inner, unsent: VecDeque::new(), unsent_bytes: 0, dirty: false, readable: true, goodbye: None }
+        Self {
+            inner,
+            unsent: VecDeque::new(),
+            unsent_bytes: 0,
+            dirty: false,
+            broken: None,
+            readable: true,
+            goodbye: None,
+        }
     }
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
@@ -61,37 +72,53 @@ impl Socket {
 
     /// Queues one message.
     pub(crate) fn send(&mut self, frame: Bytes) -> Result<(), Lost> {
+        if self.broken.is_some() {
+            return Ok(());
+        }
         telemetry::sent(frame.len());
         self.unsent_bytes += frame.len();
         self.unsent.push_back(frame);
         if self.unsent_bytes > UNSENT_LIMIT { Err(lost(None, "the peer does not read")) } else { Ok(()) }
     }
 
-    /// Writes what is queued, as far as it goes. Returns whether all has left.
-    pub(crate) fn flush(&mut self) -> Result<bool, Lost> {
+    /// Writes what is queued, as far as it goes. Returns whether all has left, or nothing more can.
+    pub(crate) fn flush(&mut self) -> bool {
+        if self.broken.is_none() {
+            match self.write() {
+                Ok(()) => {}
+                Err(error) if would_block(&error) => return false,
+                Err(error) => {
+                    self.broken = Some(failed(&error));
+                    // The reactor may not have told yet.
+                    self.readable = true;
+                    self.unsent.clear();
+                }
+            }
+        }
+        true
+    }
+
+    fn write(&mut self) -> Result<(), Error> {
         while self.dirty || !self.unsent.is_empty() {
             if self.dirty {
-                match self.inner.flush() {
-                    Ok(()) => self.dirty = false,
-                    Err(error) if would_block(&error) => return Ok(false),
-                    Err(error) => return Err(failed(&error)),
-                }
+                self.inner.flush()?;
+                self.dirty = false;
             }
             if let Some(frame) = self.unsent.pop_front() {
                 self.unsent_bytes -= frame.len();
                 self.dirty = true;
                 match self.inner.write(Message::Binary(frame)) {
-                    Ok(()) => {}
-                    // It was taken, and leaves with the next flush.
+                    // It was taken, and leaves with the flush.
                     Err(error) if would_block(&error) => {}
-                    Err(error) => return Err(failed(&error)),
+                    result => result?,
                 }
             }
         }
-        Ok(true)
+        Ok(())
     }
 
-    /// Reads one binary message, if there is one. Pings are answered, texts ignored.
+    /// Reads one binary message, if there is one. Pings are answered, texts ignored. A connection that can no longer be
+    /// written to is lost when nothing more is there to read.
     pub(crate) fn receive(&mut self) -> Result<Option<Bytes>, Lost> {
         while self.readable {
             match self.inner.read() {
@@ -102,7 +129,7 @@ impl Socket {
                 Ok(Message::Ping(_)) => {
                     // The answer is queued inside.
                     self.dirty = true;
-                    self.flush()?;
+                    self.flush();
                 }
                 Ok(Message::Close(frame)) => {
                     let code = frame.map(|frame| frame.code.into());
@@ -114,7 +141,10 @@ impl Socket {
                 Err(error) => return Err(failed(&error)),
             }
         }
-        Ok(None)
+        match self.broken {
+            Some(lost) => Err(lost),
+            None => Ok(None),
+        }
     }
 
     /// Sends what is queued and says goodbye, within [`CLOSE_TIMEOUT`]. Call it again when something changed; returns
@@ -125,7 +155,10 @@ impl Socket {
         if Instant::now() >= until {
             return None;
         }
-        let all_left = self.flush().ok()?;
+        let all_left = self.flush();
+        if self.broken.is_some() {
+            return None;
+        }
         if all_left && !said {
             match self.inner.close(None) {
                 Ok(()) => {}

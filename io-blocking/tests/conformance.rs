@@ -17,6 +17,9 @@ impl DriverUnderTest for Blocking {
         if let Some(key) = options.root_key {
             builder = builder.root_key(key);
         }
+        if let Some(path) = options.record {
+            builder = builder.record(path);
+        }
         if let Some(name) = options.name {
             builder = builder.name(name);
         }

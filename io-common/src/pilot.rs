@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::events::EventQueue;
 use crate::machine::{Machine, MachineFactory};
 use crate::port::{Answer, Post};
-use crate::recorder::Recorder;
+use crate::recorder::Recording;
 use crate::storage::Session;
 use crate::telemetry;
 
@@ -25,7 +25,7 @@ pub struct Parts<'a> {
     /// Makes the engine; `None`: the real one.
     pub machine: Option<&'a MachineFactory>,
     /// Is told everything.
-    pub recorder: Option<Box<dyn Recorder>>,
+    pub recording: Option<Recording>,
     /// The profile's storage.
     pub storage: Session,
     /// Where events go.
@@ -36,7 +36,7 @@ pub struct Parts<'a> {
 pub struct Pilot {
     machine: Box<dyn Machine>,
     clock: Clock,
-    recorder: Option<Box<dyn Recorder>>,
+    recording: Option<Recording>,
     answers: HashMap<TicketId, Open>,
     /// How many of them wait for the server.
     at_server: usize,
@@ -46,6 +46,8 @@ pub struct Pilot {
     unflushed: bool,
     /// An output that waits until they have been written.
     held: Option<Output>,
+    /// What the engine was last told of our reading.
+    paused: bool,
 }
 
 /// A command without an answer yet.
@@ -77,14 +79,14 @@ impl Pilot {
     /// # Errors
     /// [`Error::System`] if there is no randomness.
     pub fn new(parts: Parts<'_>) -> Result<Self, Error> {
-        let Parts { config, machine, mut recorder, storage, events } = parts;
+        let Parts { config, machine, mut recording, storage, events } = parts;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)
             .map_err(|error| Error::system("randomness", std::io::Error::other(error.to_string())))?;
         let clock = Clock::start();
         let now = clock.now();
-        if let Some(recorder) = &mut recorder {
-            recorder.start(now, &config, &seed);
+        if let Some(recording) = &mut recording {
+            recording.start(&config, &seed, now);
         }
         let machine = match machine {
             Some(make) => make(config, seed, now),
@@ -94,24 +96,28 @@ impl Pilot {
         Ok(Self {
             machine,
             clock,
-            recorder,
+            recording,
             answers: HashMap::new(),
             at_server: 0,
             storage: Some(storage),
             events,
             unflushed: false,
             held: None,
+            paused: false,
         })
     }
 
     /// Tells the engine what happened.
     pub fn input(&mut self, input: Input) {
         let now = self.clock.now();
-        if let Some(recorder) = &mut self.recorder {
-            recorder.input(now, &input);
+        if let Some(recording) = &mut self.recording {
+            recording.input(now, &input);
         }
         let commit_failed = matches!(input, Input::CommitFailed { .. });
         if let Err(misuse) = self.machine.handle(now, input) {
+            if let Some(recording) = &mut self.recording {
+                recording.misuse(misuse);
+            }
             tracing::error!(%misuse, "the driver misused the engine; please report this");
         }
         if commit_failed {
@@ -126,12 +132,16 @@ impl Pilot {
     pub fn command(&mut self, request: Request, answer: Answer) {
         let now = self.clock.now();
         telemetry::command();
-        if let Some(recorder) = &mut self.recorder {
-            recorder.command(now, &request);
+        if let Some(recording) = &mut self.recording {
+            recording.command(now, &request);
         }
         // A confirmation is between us and the store.
         let at_server = !matches!(request, Request::Confirm(_));
-        match self.machine.submit(now, request) {
+        let taken = self.machine.submit(now, request);
+        if let Some(recording) = &mut self.recording {
+            recording.answer(&taken);
+        }
+        match taken {
             Ok(ticket) => {
                 self.at_server += usize::from(at_server);
                 self.answers.insert(ticket, Open { answer, at_server });
@@ -159,7 +169,7 @@ impl Pilot {
     /// The next thing for the driver to do. What needs no socket is done here.
     pub fn next_act(&mut self) -> Act {
         loop {
-            let output = self.held.take().unwrap_or_else(|| self.machine.poll_output());
+            let output = self.held.take().unwrap_or_else(|| self.poll());
             if self.unflushed && matches!(output, Output::Event(_) | Output::Done(_)) {
                 self.unflushed = false;
                 self.held = Some(output);
@@ -196,6 +206,11 @@ impl Pilot {
                         answer(completion.result.map_err(Error::Failed));
                     }
                 }
+                // The engine must know why it hears nothing.
+                Output::Idle { .. } if self.paused == self.consumer_keeps_up() => {
+                    self.paused = !self.paused;
+                    self.input(Input::Reading { paused: self.paused });
+                }
                 Output::Idle { until, reason } => {
                     self.unflushed = false;
                     tracing::trace!(?until, reason, "idle");
@@ -206,12 +221,23 @@ impl Pilot {
         }
     }
 
+    fn poll(&mut self) -> Output {
+        let output = self.machine.poll_output();
+        if let Some(recording) = &mut self.recording {
+            recording.output(&output);
+        }
+        output
+    }
+
     /// Whether to read from the socket: the engine has room, and the consumer is not behind, or waits for what only the
     /// socket brings. See [`events`](crate::events).
     #[must_use]
     pub fn wants_bytes(&self) -> bool {
-        let consumer = if self.at_server > 0 { !self.events.is_flooded() } else { !self.events.is_behind() };
-        consumer && self.machine.appetite() == Appetite::Hungry
+        self.consumer_keeps_up() && self.machine.appetite() == Appetite::Hungry
+    }
+
+    fn consumer_keeps_up(&self) -> bool {
+        if self.at_server > 0 { !self.events.is_flooded() } else { !self.events.is_behind() }
     }
 
     /// Whether the engine was shut down and all is answered.

@@ -10,7 +10,7 @@ use amarula_store::Profile;
 use crate::error::{ConfigError, Error};
 use crate::machine::MachineFactory;
 use crate::proxy::Proxy;
-use crate::recorder::{self, Recorder};
+use crate::recorder::Recording;
 use crate::storage::Storage;
 use crate::target::Target;
 use crate::tls::TlsSettings;
@@ -116,9 +116,9 @@ impl Ready {
     ///
     /// # Errors
     /// [`Error::Recording`].
-    pub fn recorder(&self) -> Result<Option<Box<dyn Recorder>>, Error> {
+    pub fn recording(&self) -> Result<Option<Recording>, Error> {
         let Some(path) = &self.record else { return Ok(None) };
-        recorder::open(path)
+        Recording::create(path)
             .map(Some)
             .map_err(|error| Error::Recording { path: path.display().to_string(), source: Arc::new(error) })
     }

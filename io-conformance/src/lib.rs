@@ -1,7 +1,7 @@
 //! One test suite for both drivers.
 //!
 //! The scenarios of [`account`](scenarios::account) run the real engine against the simulated WhatsApp. All others put a [`Script`](script::Script) in the engine's place, so that a driver can be made to do anything,
-//! and a scripted [peer](peer) at the other end of real sockets on loopback. Everything is bounded in time.
+//! and a scripted [peer] at the other end of real sockets on loopback. Everything is bounded in time.
 //!
 //! A driver's tests implement [`DriverUnderTest`] and call [`conformance_tests!`].
 
@@ -9,6 +9,7 @@ pub mod peer;
 pub mod scenarios;
 pub mod script;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ pub struct Options {
     pub proxy: Option<String>,
     pub tls_root: Option<Vec<u8>>,
     pub event_limit: usize,
+    pub record: Option<PathBuf>,
     pub machine: Option<Arc<MachineFactory>>,
 }
 
@@ -50,6 +52,7 @@ impl Options {
             proxy: None,
             tls_root: None,
             event_limit: 256,
+            record: None,
             machine: None,
         }
     }
@@ -103,7 +106,8 @@ macro_rules! conformance_tests {
         $crate::conformance_tests!(@ $driver;
             websocket: echoes_in_order, takes_huge_messages, boundaries_may_be_anywhere, answers_pings_ignores_texts,
                 reports_the_close_code, reports_a_broken_connection, sends_everything_before_closing,
-                opening_can_be_given_up, survives_a_peer_that_does_not_read;
+                opening_can_be_given_up, survives_a_peer_that_does_not_read,
+                hears_the_last_words;
             network: reports_refusal, reports_the_http_status, refuses_plain_text_elsewhere, checks_certificates,
                 goes_through_an_http_proxy, goes_through_a_socks_proxy, tells_bad_proxy_logins;
             flow: a_full_engine_is_not_fed, a_slow_consumer_stops_the_socket_only,
@@ -113,7 +117,8 @@ macro_rules! conformance_tests {
             lifecycle: not_before_the_start, one_client_per_profile, shutdown_waits_for_the_store,
                 dropping_closes_and_frees, rejections_and_failures_are_told, many_idle_accounts;
             http: performs_requests, reports_failures;
-            account: pairs_by_qr_talks_and_comes_back, pairs_by_code, unconfirmed_messages_come_again, logs_out;
+            account: pairs_by_qr_talks_and_comes_back, pairs_by_code, unconfirmed_messages_come_again, logs_out,
+                recordings_replay;
         );
     };
     (@ $driver:expr; $($module:ident: $($scenario:ident),+;)+) => {

@@ -117,11 +117,7 @@ impl Driver {
                         self.lost(conn, &lost);
                     }
                 }
-                Act::Flush => {
-                    if let Poll::Ready(Wake::Received(conn, Err(lost))) = self.poll_send(cx) {
-                        self.lost(conn, &lost);
-                    }
-                }
+                Act::Flush => self.poll_send(cx),
                 Act::Close(conn) => {
                     if let Some(conn) = self.forget(conn) {
                         self.close(conn);
@@ -210,9 +206,7 @@ impl Driver {
         while self.goodbyes.try_join_next().is_some() {}
         self.socket_first = !self.socket_first;
         poll_fn(|cx| {
-            if let Poll::Ready(wake) = self.poll_send(cx) {
-                return Poll::Ready(wake);
-            }
+            self.poll_send(cx);
             if hungry
                 && self.socket_first
                 && let Poll::Ready(wake) = self.poll_receive(cx)
@@ -237,16 +231,13 @@ impl Driver {
         .await
     }
 
-    /// Ready only if a connection was lost by it.
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
-        for (id, conn) in &mut self.conns {
-            if let Conn::Open(socket) = conn
-                && let Poll::Ready(Err(lost)) = socket.poll_send(cx)
-            {
-                return Poll::Ready(Wake::Received(*id, Err(lost)));
+    /// Writes as far as it goes, and wakes the task when it goes on.
+    fn poll_send(&mut self, cx: &mut Context<'_>) {
+        for (_, conn) in &mut self.conns {
+            if let Conn::Open(socket) = conn {
+                let _ = socket.poll_send(cx);
             }
         }
-        Poll::Pending
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {

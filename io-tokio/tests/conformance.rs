@@ -22,6 +22,9 @@ impl DriverUnderTest for Tokio {
         if let Some(key) = options.root_key {
             builder = builder.root_key(key);
         }
+        if let Some(path) = options.record {
+            builder = builder.record(path);
+        }
         if let Some(name) = options.name {
             builder = builder.name(name);
         }

@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use amarula_core::crypto::PublicKey;
 use tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Message, WebSocket};
 
-use crate::server::{ConnId, Server, ServerConfig, ServerOutput};
+use crate::server::{ClientProfile, ConnId, Server, ServerConfig, ServerOutput};
 use crate::time::SimTime;
 use crate::violation::{Rule, Violation};
 
@@ -25,6 +25,8 @@ use crate::violation::{Rule, Violation};
 const MAX_CONNECTIONS: usize = 256;
 /// How long a thread may wait before it looks at its queue again.
 const SLICE: Duration = Duration::from_millis(2);
+/// How long a client may take to close its side after us.
+const DRAIN: Duration = Duration::from_secs(2);
 /// Between the last stanza and the close. Baileys handles stanzas asynchronously: a close that follows at once overtakes
 /// a `<stream:error code=515/>` and it does not come back (close code 428 instead of 515).
 const LINGER: Duration = Duration::from_millis(50);
@@ -106,6 +108,16 @@ impl LoopbackServer {
         format!("ws://{}/ws/chat", self.address)
     }
 
+    /// Where clients of a known kind connect: their connections get that profile, whatever the configured one is.
+    #[must_use]
+    pub fn url_for(&self, profile: ClientProfile) -> String {
+        let name = match profile {
+            ClientProfile::Strict => "strict",
+            ClientProfile::Baileys => "baileys",
+        };
+        format!("{}?profile={name}", self.url())
+    }
+
     /// The address behind [`Self::url`].
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -181,9 +193,22 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
     }
 }
 
+/// What the upgrade request said.
+#[derive(Default)]
+struct Upgrade {
+    origin: bool,
+    profile: Option<ClientProfile>,
+}
+
 #[allow(clippy::result_large_err, reason = "tungstenite's callback type")]
-fn check_upgrade(request: &Request, response: Response, origin: &mut bool) -> Result<Response, ErrorResponse> {
-    *origin = request.headers().get("origin").is_some_and(|value| value == "https://web.whatsapp.com");
+fn check_upgrade(request: &Request, response: Response, seen: &mut Upgrade) -> Result<Response, ErrorResponse> {
+    let query = request.uri().query().unwrap_or_default();
+    seen.profile = query.split('&').find_map(|pair| match pair {
+        "profile=strict" => Some(ClientProfile::Strict),
+        "profile=baileys" => Some(ClientProfile::Baileys),
+        _ => None,
+    });
+    seen.origin = request.headers().get("origin").is_some_and(|value| value == "https://web.whatsapp.com");
     if request.uri().path() == "/ws/chat" {
         Ok(response)
     } else {
@@ -198,10 +223,10 @@ fn serve(shared: &Shared, stream: TcpStream) {
     let _ = stream.set_nodelay(true);
     let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
     let Ok(control) = stream.try_clone() else { return };
-    let mut origin = false;
+    let mut seen = Upgrade::default();
     let config = WebSocketConfig::default().max_message_size(Some(1 << 25)).max_frame_size(Some(1 << 25));
     #[allow(clippy::result_large_err, reason = "tungstenite's callback type")]
-    let callback = |request: &Request, response: Response| check_upgrade(request, response, &mut origin);
+    let callback = |request: &Request, response: Response| check_upgrade(request, response, &mut seen);
     let Ok(mut socket) = tungstenite::accept_hdr_with_config(stream, callback, Some(config)) else { return };
     let _ = control.set_read_timeout(Some(SLICE));
     let conn = ConnId(shared.next_conn.fetch_add(1, Ordering::Relaxed));
@@ -209,8 +234,9 @@ fn serve(shared: &Shared, stream: TcpStream) {
     {
         let mut inner = shared.lock();
         inner.queues.insert(conn, sender);
-        inner.server.connect(now(), conn);
-        if !origin {
+        let profile = seen.profile.unwrap_or(inner.server.config().profile);
+        inner.server.connect_as(now(), conn, profile);
+        if !seen.origin {
             inner.server.object(
                 Some(conn),
                 None,
@@ -241,7 +267,7 @@ fn talk(shared: &Shared, conn: ConnId, socket: &mut WebSocket<TcpStream>, orders
                     thread::sleep(LINGER);
                     let _ = socket.close(None);
                     let _ = socket.flush();
-                    return;
+                    return drain(socket);
                 }
             }
         }
@@ -262,6 +288,23 @@ fn talk(shared: &Shared, conn: ConnId, socket: &mut WebSocket<TcpStream>, orders
             Ok(_) => {}
             Err(tungstenite::Error::Io(error))
                 if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Reads what the client still sends, for a short while: closing a socket with unread bytes resets it, and the client would
+/// lose what it has not read yet.
+fn drain(socket: &mut WebSocket<TcpStream>) {
+    let stream = socket.get_mut();
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    let end = Instant::now() + DRAIN;
+    let mut rest = [0; 4096];
+    while Instant::now() < end {
+        match io::Read::read(stream, &mut rest) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
             Err(_) => return,
         }
     }

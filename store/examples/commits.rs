@@ -1,4 +1,6 @@
-//! How many commits a second a [`FileStore`] makes on this disk: `cargo run --release --example commits [folder]`.
+//! How many commits a second the stores make here: `cargo run --release --example commits [folder]`.
+//!
+//! With `--features sqlite,postgres` and under `testvectors/postgres/with-postgres`, for the databases too.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +36,7 @@ fn report(what: &str, commits: u64, began: Instant, mut times: Vec<Duration>) {
     );
 }
 
-fn threads(store: &FileStore, what: &str, count: usize, profile: impl Fn(usize) -> Profile + Sync) {
+fn threads(store: &dyn Store, what: &str, count: usize, profile: impl Fn(usize) -> Profile + Sync) {
     let began = Instant::now();
     let work = |thread: usize| {
         let profile = profile(thread);
@@ -54,7 +56,7 @@ fn threads(store: &FileStore, what: &str, count: usize, profile: impl Fn(usize) 
     report(what, times.len() as u64, began, times);
 }
 
-fn groups(store: &FileStore, what: &str, profiles: usize, each: usize) {
+fn groups(store: &dyn Store, what: &str, profiles: usize, each: usize) {
     let names: Vec<_> = (0..profiles).map(|i| Profile::new(&format!("group {i}")).expect("name")).collect();
     let (began, mut commits, mut times) = (Instant::now(), 0, Vec::new());
     while began.elapsed() < TIME {
@@ -68,18 +70,30 @@ fn groups(store: &FileStore, what: &str, profiles: usize, each: usize) {
     report(what, commits, began, times);
 }
 
+fn measure(name: &str, store: impl Store) {
+    println!("{name}");
+    let profile = |name: String| Profile::new(&name).expect("name");
+    threads(&store, "1 thread, 1 profile", 1, |_| profile("one".into()));
+    threads(&store, "8 threads, 1 profile", 8, |_| profile("one".into()));
+    threads(&store, "64 threads, 1 profile", 64, |_| profile("one".into()));
+    threads(&store, "8 threads, 8 profiles", 8, |i| profile(format!("own {i}")));
+    groups(&store, "groups of 50, 1 profile", 1, 50);
+    groups(&store, "groups of 64 profiles, one each", 64, 1);
+    groups(&store, "groups of 1000 profiles, one each", 1000, 1);
+    let began = Instant::now();
+    drop(store);
+    println!("closed in {:.2?}\n", began.elapsed());
+}
+
 fn main() {
     let folder = std::env::args().nth(1).unwrap_or_else(|| ".".to_owned());
     let root = tempfile::tempdir_in(folder).expect("a folder");
-    let store = FileStore::open(root.path()).expect("a store");
-    let name = |name: String| Profile::new(&name).expect("name");
-    threads(&store, "1 thread, 1 profile", 1, |_| name("one".into()));
-    threads(&store, "8 threads, 1 profile", 8, |_| name("one".into()));
-    threads(&store, "64 threads, 1 profile", 64, |_| name("one".into()));
-    threads(&store, "8 threads, 8 profiles", 8, |i| name(format!("own {i}")));
-    groups(&store, "groups of 50, 1 profile", 1, 50);
-    groups(&store, "groups of 64 profiles, one each", 64, 1);
-    let began = Instant::now();
-    drop(store);
-    println!("closed in {:.2?}", began.elapsed());
+    measure("FileStore", FileStore::open(root.path().join("files")).expect("a store"));
+    #[cfg(feature = "sqlite")]
+    measure("SqliteStore", amarula_store::SqliteStore::open(root.path().join("db")).expect("a store"));
+    #[cfg(feature = "postgres")]
+    match std::env::var("AMARULA_POSTGRES_URL") {
+        Ok(url) => measure("PostgresStore", amarula_store::PostgresStore::open(&url).expect("a store")),
+        Err(_) => println!("PostgresStore: AMARULA_POSTGRES_URL is not set"),
+    }
 }

@@ -9,8 +9,10 @@
 //! |---|---|
 //! | [`Store`], [`run_load`] | the contract, and the way from an engine's read to its answer |
 //! | [`Profile`] | a checked name of one account's credentials |
-//! | [`Lease`], [`ProfileRegistry`] | one live connection per profile |
+//! | [`Lease`], [`LeaseTerm`], [`ProfileRegistry`] | one live connection per profile; being told when that is over |
 //! | [`FileStore`] | the default: one node, no database |
+//! | `SqliteStore` (feature `sqlite`) | one node, thousands of profiles in one database |
+//! | `PostgresStore` (feature `postgres`, encrypted: `postgres-tls`) | many nodes, fenced commits |
 //! | [`MemoryStore`] | tests |
 //! | [`FaultyStore`] | tests of what happens when storage fails |
 //! | [`conformance`] | the suite every adapter must pass, yours too |
@@ -35,16 +37,28 @@ mod faulty;
 mod file;
 mod lease;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod profile;
 mod registry;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod sql;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod store;
 mod sync;
+mod term;
 
 pub use corruption::{Corruption, CorruptionWatcher, Damaged};
 pub use faulty::{Fault, FaultyStore};
 pub use file::{DATA_DIR_ENV, DEFAULT_ROOT, FileOptions, FileStore};
 pub use lease::{AcquireError, Holder, Lease};
 pub use memory::{MemoryStore, Snapshot};
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresOptions, PostgresStore};
 pub use profile::{Profile, ProfileError};
 pub use registry::{AlreadyConnected, ProfileRegistry, Registration};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::{MAX_KEY_LEN, Store, run_load};
+pub use term::{LeaseLost, LeaseTerm};

@@ -16,9 +16,9 @@ pub const MAX_KEY_LEN: usize = 255;
 ///   an adapter that claims durability, of the machine.
 /// * **Atomic**: after any crash, and to any reader at any time, a batch is there wholly or not at all.
 /// * **Ordered**: what is there is always the result of a prefix of a profile's successful commits. A commit that
-///   failed is not visible to this process; after a crash or a reopen, whether the *last* commit that failed took
-///   effect may be unknown (as with a lost database connection), but it is whole or absent, and it never appears once a
-///   later commit succeeded.
+///   failed is not visible to this process; after a crash or a reopen, or if the error says that the outcome is not
+///   known (the database was lost in the middle), the *last* commit that failed may have taken effect. It is whole or
+///   absent, and that is settled before anything else of the profile is read or written: it never appears later.
 /// * **Read your writes**: a read that starts after a commit returned sees it, from any thread.
 /// * **Isolated**: profiles and namespaces never see each other; names and keys that differ in one byte are different.
 /// * **Corruption is not a crash**: a damaged record reads as absent, and is told to the
@@ -27,9 +27,10 @@ pub const MAX_KEY_LEN: usize = 255;
 ///
 /// Methods may be called from several threads at once.
 ///
-/// **Fencing.** An adapter whose leases can be lost while the holder believes in them (a database that many nodes
-/// share) remembers the epoch its [`acquire`](Store::acquire) got, and makes every commit conditional on it; a commit
-/// of a lost lease fails with `retryable: false`. Nothing of this shows in the trait.
+/// **Fencing.** An adapter whose leases can be lost while the holder believes in them (a database that others share)
+/// remembers the epoch its [`acquire`](Store::acquire) got, and makes every commit conditional on it; a commit of a
+/// lost lease fails with `retryable: false`, and so does one without a lease while somebody has one. The [`Lease`]
+/// tells its holder in time: see there what a driver does.
 pub trait Store: Send + Sync {
     /// Makes this caller the only user of a profile until the [`Lease`] is dropped, as far as the adapter reaches:
     /// this process, this machine, all nodes.
@@ -61,7 +62,8 @@ pub trait Store: Send + Sync {
     ) -> Result<Vec<(RecordKey, Bytes)>, StorageError>;
 
     /// Applies a batch, all or nothing, and returns when it is durable. Deleting what is not there is fine; an empty
-    /// batch is fine.
+    /// batch is fine. One that [clears](Batch::clear) removes every record first, in the same atomic step; the lease
+    /// stays, and a profile that holds nothing after it is not [listed](Store::list_profiles).
     ///
     /// # Errors
     /// Nothing was applied (see *Ordered* above for what is known after a crash). The earlier state is intact.

@@ -160,3 +160,30 @@ fn the_suite_names_each_mistake() {
         assert!(failed.contains(&check), "{failed:?} without {check:?}");
     }
 }
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn sqlite() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("db");
+    let open = || Arc::new(amarula_store::SqliteStore::open(&path).unwrap()) as Arc<dyn Store>;
+    let damage = |profile: &Profile, key: &RecordKey| {
+        let changed = rusqlite::Connection::open(&path).unwrap().execute(
+            "UPDATE record SET value = x'00' WHERE namespace = ?1 AND key = ?2
+             AND profile = (SELECT id FROM profile WHERE name = ?3)",
+            (key.namespace.number(), key.key.as_bytes(), profile.as_str()),
+        );
+        assert_eq!(changed, Ok(1));
+    };
+    Suite::new(open).with_damage(damage).run();
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn postgres() {
+    let Ok(url) = std::env::var("AMARULA_POSTGRES_URL") else {
+        eprintln!("skipped: AMARULA_POSTGRES_URL is not set; run under testvectors/postgres/with-postgres");
+        return;
+    };
+    conformance::run(move || Arc::new(amarula_store::PostgresStore::open(&url).unwrap()));
+}

@@ -45,14 +45,10 @@ pub(crate) enum Signal {
         /// Whether the credentials are dead.
         wipe: bool,
     },
-    /// The connection is gone (after `Drop` or `End` were carried out, or the peer closed it).
-    Down,
     /// pair-device came: an unpaired connection stands.
     Greeted,
     /// Records needed now could not be read: start over from what is durable.
     StorageFailed(Str),
-    /// The server is low on our prekeys, or has none.
-    PrekeysWanted,
 }
 
 /// A secured connection.

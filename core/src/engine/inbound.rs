@@ -42,6 +42,7 @@ pub(crate) struct Handlers<'a> {
 }
 
 /// What is to be done with a stanza, decided on known facts.
+#[allow(clippy::large_enum_variant, reason = "made and consumed at once, never kept")]
 enum Plan {
     Message(receive::Plan),
     Receipt(receipts::Plan),

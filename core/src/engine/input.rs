@@ -81,6 +81,13 @@ pub enum Input {
         /// The answer, or why there is none.
         result: Result<HttpResponse, HttpError>,
     },
+    /// The driver stopped reading from the socket for a reason of its own (its consumer is behind), or reads again. While it
+    /// does not read, silence does not mean that the peer is dead. What [`Engine::appetite`](super::Engine::appetite) asks
+    /// for need not be told.
+    Reading {
+        /// It stopped.
+        paused: bool,
+    },
     /// The host believes that the network changed or the machine woke up: a waiting reconnect is tried at once.
     NetworkChanged,
 }

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod command;
 pub(crate) mod cx;
 mod digest;
+pub(crate) mod facts;
 pub(crate) mod gate;
 mod inbound;
 pub mod input;
@@ -12,6 +13,7 @@ pub(crate) mod iq;
 pub mod limits;
 pub mod output;
 pub mod recording;
+mod recovery;
 mod router;
 pub(crate) mod runner;
 mod submit;
@@ -26,24 +28,21 @@ pub use output::{Endpoint, HttpRequest, Load, Output};
 use compact_str::ToCompactString as _;
 
 use self::cx::{Cx, Signal};
-use self::gate::Held;
 use self::inbound::{Handlers, Inbound};
 use self::runner::Runner;
 use self::timers::Timer;
 use crate::config::Config;
-use crate::error::{DropCause, EndReason, Failure, Misuse};
+use crate::error::{DropCause, EndReason, Misuse};
 use crate::event::{self, Event, Warning};
-use crate::flows::connect::Connect;
+use crate::flows::connect::{Connect, Frame};
 use crate::flows::keepalive::Keepalive;
 use crate::flows::login::Login;
 use crate::flows::logout::LogoutFlow;
 use crate::flows::pair::Pair;
 use crate::flows::prekeys::Prekeys;
-use crate::flows::retry::Retries;
 use crate::flows::session::{self, Session};
 use crate::flows::sweep::Sweep;
 use crate::store::LoadOutcome;
-use crate::wire::Str;
 
 /// Whether the driver should go on reading from the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,6 +67,8 @@ pub struct Engine {
     sweep: Sweep,
     inbound: Inbound,
     runner: Runner,
+    /// The driver does not read from the socket.
+    paused: bool,
     last_ticket: u64,
     shutdown: Option<TicketId>,
     finished: bool,
@@ -101,6 +102,7 @@ impl Engine {
             sweep: Sweep::default(),
             inbound: Inbound::default(),
             runner: Runner::default(),
+            paused: false,
             last_ticket: 0,
             shutdown: None,
             finished: false,
@@ -138,6 +140,7 @@ impl Engine {
                 }
             }
             Input::NetworkChanged => self.reconnect(),
+            Input::Reading { paused } => self.paused = paused,
         }
         self.settle();
         Ok(())
@@ -201,7 +204,7 @@ impl Engine {
                 }
             }
             Input::HttpDone { .. } => Err(Misuse::UnknownHttp),
-            Input::Tick | Input::NetworkChanged => Ok(()),
+            Input::Tick | Input::NetworkChanged | Input::Reading { .. } => Ok(()),
         }
     }
 
@@ -212,8 +215,10 @@ impl Engine {
     /// Takes every whole frame. Each is dealt with, and its transaction closed, before the next is looked at: how the bytes
     /// were cut into inputs makes no difference to anything.
     fn read(&mut self) {
-        while let Some(stanza) = self.connect.next_stanza(&mut self.cx) {
-            self.route(stanza);
+        while let Some(frame) = self.connect.next_frame(&mut self.cx) {
+            if let Frame::Stanza(stanza) = frame {
+                self.route(stanza);
+            }
             self.work();
             self.close_transaction();
         }
@@ -304,7 +309,7 @@ impl Engine {
             self.cx.gate.push_now(Output::Load(id, load));
         }
         self.cx.cache.evict();
-        let full = self.appetite() == Appetite::Full;
+        let full = self.paused || self.appetite() == Appetite::Full;
         self.keepalive.rest(&mut self.cx, full);
         if self.shutdown.is_some() && self.cx.cache.durable() == self.cx.cache.last_commit() {
             self.shutdown = None;
@@ -376,6 +381,9 @@ impl Engine {
                     self.sweep.begin(cx);
                 }
                 Signal::Drop(cause) => {
+                    // What was said before the end may still leave.
+                    self.close_transaction();
+                    let cx = &mut self.cx;
                     let cause = self.pair.drop_cause(cause);
                     if self.connect.dropped(cx, cause) {
                         self.down();
@@ -385,102 +393,9 @@ impl Engine {
                     let reason = self.logout.end_reason(reason);
                     self.end(&reason, wipe);
                 }
-                Signal::Down => self.down(),
                 Signal::Greeted => self.connect.greeted(cx),
                 Signal::StorageFailed(message) => self.read_failed(&message),
-                Signal::PrekeysWanted => self.prekeys.upload(cx),
             }
-        }
-    }
-
-    /// The connection is gone.
-    fn down(&mut self) {
-        let cx = &mut self.cx;
-        // What had left and what had not is known only while the old connection's ciphers are there.
-        self.runner.down(cx);
-        cx.secured = None;
-        self.inbound.clear(cx);
-        self.login.down(cx);
-        self.pair.down(cx);
-        self.prekeys.down(cx);
-        let owners: alloc::vec::Vec<_> = cx.iqs.abandon(&mut cx.timers).collect();
-        for owner in owners {
-            self.answer(owner, iq::IqAnswer::Disconnected);
-        }
-    }
-
-    /// The session is over.
-    fn end(&mut self, reason: &EndReason, wipe: bool) {
-        if !self.connect.is_wanted() && self.shutdown.is_none() && *reason != EndReason::ShutDown {
-            return;
-        }
-        self.connect.ended(&mut self.cx);
-        self.logout.ended(&mut self.cx, reason);
-        self.pair.ended(&mut self.cx, reason);
-        self.down();
-        self.runner.end(&mut self.cx, reason);
-        self.session.close(&mut self.cx);
-        self.sweep.end(&mut self.cx);
-        if wipe {
-            self.cx.cache.wipe();
-            self.cx.gate.forget_deliveries();
-            self.cx.retries = Retries::default();
-        }
-        self.cx.event(Event::Connection(event::Connection::Ended { reason: reason.clone(), wiped: wipe }));
-    }
-
-    /// Everything in memory may be newer than what is durable: forget it and start over from storage.
-    fn commit_failed(&mut self, error: &StorageError) {
-        let answers = self.cx.gate.drop_held();
-        self.runner.storage_failed(&mut self.cx);
-        self.cx.cache.poison();
-        self.start_over(error.retryable, &error.message);
-        for mut answer in answers {
-            // What the server said stays true; what we only wrote did not happen.
-            let of_server = matches!(
-                answer.result,
-                Ok(Reply::Sent(_) | Reply::PairingCode(_) | Reply::LoggedOut(_))
-                    | Err(Failure::Refused { .. } | Failure::Unknown { .. } | Failure::Pairing(_) | Failure::Cancelled)
-            );
-            if !of_server {
-                answer.result = Err(Failure::Storage);
-            }
-            self.cx.gate.push(Held::Done(answer));
-        }
-    }
-
-    /// Records that are needed cannot be read. What is on its way to storage stays on its way; the session starts over.
-    fn read_failed(&mut self, message: &Str) {
-        self.close_transaction();
-        self.runner.storage_failed(&mut self.cx);
-        self.close_transaction();
-        self.cx.cache.distrust();
-        self.start_over(true, message);
-    }
-
-    fn start_over(&mut self, retryable: bool, message: &Str) {
-        let cx = &mut self.cx;
-        self.session.close(cx);
-        self.sweep.end(cx);
-        cx.warn(Warning::StorageFailed { message: message.clone() });
-        if retryable {
-            self.connect.storage_failed(cx, message);
-            self.down();
-        } else {
-            self.end(&EndReason::Storage(message.clone()), false);
-        }
-    }
-
-    fn force_shutdown(&mut self) {
-        if let Some(ticket) = self.shutdown.take() {
-            for completion in self.cx.gate.drop_held() {
-                self.cx.tickets.insert(completion.ticket);
-                let result = if completion.ticket == ticket { completion.result } else { Err(Failure::Storage) };
-                self.cx.done(completion.ticket, result);
-            }
-            self.cx.cache.poison();
-            self.cx.timers = timers::Timers::default();
-            self.finished = true;
         }
     }
 

@@ -8,18 +8,18 @@ use alloc::vec::Vec;
 
 use super::command::{Reply, SendMessage, TicketId};
 use super::cx::Cx;
+use super::facts::{Acted, Facts, Stop};
 use super::input::{CommitSeq, ConnId};
 use super::iq::IqAnswer;
 use super::limits;
 use super::timers::Timer;
 use crate::error::{EndReason, Failure, RejectReason};
 use crate::event::Warning;
-use crate::flows::IqOwner;
 use crate::flows::query::{self, Finding, Query};
 use crate::flows::resend::{self, Resend};
 use crate::flows::send::{self, Send, SendError};
 use crate::store::records::{LidOfPn, OutboxEntry};
-use crate::store::{Gap, Notes, RecordKey, View};
+use crate::store::{Notes, RecordKey};
 use crate::wire::{Jid, NodeRef, Str};
 
 /// Names one flow.
@@ -98,58 +98,6 @@ pub(crate) struct Runner {
     acks: BTreeMap<Str, FlowId>,
     /// Asked of the server, no answer yet.
     open: BTreeSet<Query>,
-}
-
-/// What a plan may look at.
-pub(crate) struct Facts<'a> {
-    pub(crate) view: View<'a>,
-    findings: &'a BTreeMap<Query, Finding>,
-    needed: core::cell::RefCell<BTreeSet<Query>>,
-}
-
-impl Facts<'_> {
-    /// The answer to a question that only the server can answer.
-    ///
-    /// # Errors
-    /// [`Gap`] until it was asked and answered.
-    pub(crate) fn ask(&self, query: &Query) -> Result<&Finding, Gap> {
-        self.needed.borrow_mut().insert(query.clone());
-        self.findings.get(query).ok_or(Gap)
-    }
-}
-
-/// Why a plan did not come about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
-    /// Facts are missing.
-    Gap,
-    /// It can never come about.
-    Fail(Failure),
-}
-
-impl From<Gap> for Stop {
-    fn from(_: Gap) -> Self {
-        Self::Gap
-    }
-}
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
-        Self::Fail(failure)
-    }
-}
-
-/// What acting on a plan made.
-pub(crate) enum Acted {
-    /// A stanza whose ack is awaited.
-    Sent {
-        /// Its id.
-        id: Str,
-        /// As [`crate::engine::cx::encode_frame`] makes it.
-        frame: Vec<u8>,
-    },
-    /// Done, with nothing to wait for.
-    Finished,
 }
 
 impl Runner {
@@ -347,13 +295,13 @@ impl Runner {
         if running.rounds > limits::FLOW_ROUNDS {
             return self.finish(cx, id, Err(Failure::Internal("a send found no end of missing facts")));
         }
-        let facts = Facts { view: View::new(&cx.cache), findings: &running.findings, needed: Default::default() };
+        let facts = Facts::new(&cx.cache, &running.findings);
         // The plan is made on facts alone; only then may anything change.
         let plan = match &running.flow {
             Flow::Send(send) => send.plan(cx, &facts).map(Plan::Send),
             Flow::Resend(resend) => resend.plan(cx, &facts).map(Plan::Resend),
         };
-        let (needed, notes) = (facts.needed.into_inner(), facts.view.into_notes());
+        let (needed, notes) = facts.into_notes();
         let acted = match (plan, &mut running.flow) {
             (Err(stop), _) => return self.stopped(cx, id, stop, needed, notes, wanted),
             (Ok(plan), flow) => {
@@ -581,6 +529,7 @@ impl Runner {
 }
 
 /// The plan of a flow.
+#[allow(clippy::large_enum_variant, reason = "made and consumed at once, never kept")]
 enum Plan {
     Send(send::Plan),
     Resend(resend::Plan),
@@ -590,9 +539,4 @@ enum Plan {
 fn has_left(cx: &Cx, awaiting: &Awaiting) -> bool {
     let on_this = cx.secured.as_ref().is_some_and(|secured| awaiting.on == Some(secured.id));
     awaiting.left || (on_this && cx.cache.durable() >= awaiting.after)
-}
-
-/// Kept apart from [`IqOwner`] so that the runner alone knows who asked.
-pub(crate) fn owner(queries: Vec<Query>) -> IqOwner {
-    IqOwner::Facts(queries)
 }

@@ -30,6 +30,7 @@ impl Engine {
     ///
     /// # Errors
     /// As there.
+    #[allow(clippy::result_large_err, reason = "the whole command comes back, as it was given")]
     pub fn submit_request(&mut self, now: Now, request: Request) -> Result<TicketId, Rejected<Request>> {
         if let Err(reason) = self.admit(&request) {
             return Err(Rejected { command: request, reason });

@@ -42,44 +42,36 @@ pub(crate) fn registration(config: &Config, account: &Account, signed: &SignedPr
         build_hash: Some(copy(&hash::md5(version.as_bytes()))),
         device_props: Some(device_props(config).into()),
     };
-    wa::ClientPayload {
-        passive: Some(false),
-        pull: Some(false),
-        device_pairing_data: Some(data.into()),
-        ..common(config)
-    }
-    .encode_to_vec()
+    wa::ClientPayload { passive: Some(false), pull: Some(false), device_pairing_data: Some(data), ..common(config) }
+        .encode_to_vec()
 }
 
 fn common(config: &Config) -> wa::ClientPayload {
     use client_payload::{UserAgent, WebInfo, user_agent, web_info};
     let (primary, secondary, tertiary) = config.version;
     wa::ClientPayload {
-        user_agent: Some(
-            UserAgent {
-                platform: Some(user_agent::Platform::Web.into()),
-                app_version: Some(user_agent::AppVersion {
-                    primary: Some(primary),
-                    secondary: Some(secondary),
-                    tertiary: Some(tertiary),
-                    ..Default::default()
-                }),
-                mcc: Some("000".into()),
-                mnc: Some("000".into()),
-                os_version: Some("0.1".into()),
-                device: Some("Desktop".into()),
-                os_build_number: Some("0.1".into()),
-                release_channel: Some(user_agent::ReleaseChannel::Release.into()),
-                locale_language_iso6391: Some(config.locale.0.to_string()),
-                locale_country_iso31661_alpha2: Some(config.locale.1.to_string()),
+        user_agent: Some(UserAgent {
+            platform: Some(user_agent::Platform::Web.into()),
+            app_version: Some(user_agent::AppVersion {
+                primary: Some(primary),
+                secondary: Some(secondary),
+                tertiary: Some(tertiary),
                 ..Default::default()
-            }
-            .into(),
-        ),
-        web_info: Some(
-            WebInfo { web_sub_platform: Some(web_info::WebSubPlatform::WebBrowser.into()), ..Default::default() }
-                .into(),
-        ),
+            }),
+            mcc: Some("000".into()),
+            mnc: Some("000".into()),
+            os_version: Some("0.1".into()),
+            device: Some("Desktop".into()),
+            os_build_number: Some("0.1".into()),
+            release_channel: Some(user_agent::ReleaseChannel::Release.into()),
+            locale_language_iso6391: Some(config.locale.0.to_string()),
+            locale_country_iso31661_alpha2: Some(config.locale.1.to_string()),
+            ..Default::default()
+        }),
+        web_info: Some(WebInfo {
+            web_sub_platform: Some(web_info::WebSubPlatform::WebBrowser.into()),
+            ..Default::default()
+        }),
         connect_type: Some(client_payload::ConnectType::WifiUnknown.into()),
         connect_reason: Some(client_payload::ConnectReason::UserActivated.into()),
         ..Default::default()
@@ -113,7 +105,7 @@ fn device_props(config: &Config) -> Vec<u8> {
         }),
         platform_type: Some(platform_type(config.browser).into()),
         require_full_sync: Some(config.full_history),
-        history_sync_config: Some(history.into()),
+        history_sync_config: Some(history),
     }
     .encode_to_vec()
 }

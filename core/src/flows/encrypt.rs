@@ -9,7 +9,7 @@ use super::query::{Finding, Query};
 use crate::adv::{self, AdvError};
 use crate::crypto::PublicKey;
 use crate::engine::cx::Cx;
-use crate::engine::runner::{Facts, Stop};
+use crate::engine::facts::{Facts, Stop};
 use crate::event::Warning;
 use crate::query::bundle::DeviceBundle;
 use crate::signal::{self, Ciphertext, CiphertextKind, LocalIdentity, SessionRecord, SignalError};

@@ -2,6 +2,7 @@
 
 pub(crate) mod client_payload;
 pub(crate) mod connect;
+pub(crate) mod deliver;
 pub(crate) mod encrypt;
 pub(crate) mod ib;
 pub(crate) mod keepalive;

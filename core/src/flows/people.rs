@@ -2,10 +2,10 @@
 //! to the canonical name, the LID when it is known.
 
 use crate::engine::cx::Cx;
-use crate::event::Event;
+use crate::event::{Event, Warning};
 use crate::store::records::{Identity, LidOfPn, PnOfLid, Session};
 use crate::store::{Gap, View};
-use crate::wire::{Jid, Server};
+use crate::wire::{Jid, Server, Str};
 
 /// The canonical name of a user or device.
 ///
@@ -115,6 +115,16 @@ pub(crate) fn learn(cx: &mut Cx, a: &Jid, b: &Jid) {
         && cx.cache.get::<PnOfLid>(&lid.user).is_some_and(|record| record.0 == pn.user);
     if known || lid.user.is_empty() || pn.user.is_empty() {
         return;
+    }
+    // Who we are is learned at linking and login: nobody else becomes us, nor we somebody else.
+    if let Some(me) = cx.me() {
+        let (our_pn, our_lid) = (me.pn.same_account(pn), me.lid.as_ref().map(|mine| mine.same_account(lid)));
+        if our_lid == Some(true) && our_pn {
+            return;
+        }
+        if our_lid == Some(true) || (our_pn && our_lid.is_some()) {
+            return cx.warn(Warning::BadStanza { what: Str::const_new("another name for our own account") });
+        }
     }
     cx.cache.put(&pn.user, LidOfPn(lid.user.clone()));
     cx.cache.put(&lid.user, PnOfLid(pn.user.clone()));

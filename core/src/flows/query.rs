@@ -3,11 +3,11 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use super::people;
+use super::{IqOwner, people};
 use crate::adv::KeyIndexList;
 use crate::engine::cx::Cx;
 use crate::engine::iq::{Iq, IqAnswer};
-use crate::engine::{limits, runner};
+use crate::engine::limits;
 use crate::error::Failure;
 use crate::event::{Event, Warning};
 use crate::query::bundle::{self, DeviceBundle};
@@ -66,11 +66,11 @@ pub(crate) fn ask(cx: &mut Cx, wanted: BTreeSet<Query>) {
         let users: Vec<_> = batch.iter().map(jid).collect();
         let sid = cx.iqs.next_id();
         let iq = Iq::get("usync", usync::request(sid, "message", &users));
-        cx.ask(iq, runner::owner(batch.to_vec()));
+        cx.ask(iq, IqOwner::Facts(batch.to_vec()));
     }
     for batch in bundles.chunks(limits::QUERY_BATCH) {
         let users: Vec<_> = batch.iter().map(jid).collect();
-        cx.ask(Iq::get("encrypt", bundle::request(&users)), runner::owner(batch.to_vec()));
+        cx.ask(Iq::get("encrypt", bundle::request(&users)), IqOwner::Facts(batch.to_vec()));
     }
 }
 

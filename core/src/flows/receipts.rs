@@ -16,6 +16,7 @@ use crate::wire::{Jid, Node, NodeRef, Str};
 // ---- inbound -------------------------------------------------------------------------------------------------------
 
 /// What to do with a receipt.
+#[allow(clippy::large_enum_variant, reason = "made and consumed at once, never kept")]
 pub(crate) enum Plan {
     /// Somebody could not decrypt our message.
     Retry(Resend),

@@ -1,31 +1,28 @@
 //! Receiving a message (`protocol/messages.md` §11): decrypt, keep, answer, deliver, all in one transaction.
 
-use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 use compact_str::ToCompactString as _;
 use prost::Message as _;
 
+use super::deliver::{deliver, undecryptable};
 use super::people::{self, SessionPlace};
 use super::source::Source;
 use super::{encrypt, receipts, retry};
 use crate::adv::AdvError;
-use crate::content::Content;
 use crate::content::padding::unpad;
 use crate::content::stanza;
 use crate::engine::cx::Cx;
-use crate::engine::gate::Held;
 use crate::engine::limits;
-use crate::event::{Delivery, Event, Undecryptable, Warning};
-use crate::message::Message;
+use crate::event::Warning;
 use crate::proto::wa;
 use crate::proto::wa::message::protocol_message::Type as ProtocolType;
 use crate::signal::{
     self, Distribution, FailureResponse, Forward, LocalIdentity, LocalPreKeys, MessageClass, PreKeyMessage,
     RetryReason, SenderKeyMessage, SenderKeyRecord, SessionRecord, SessionUsed, SignalError, SignalMessage,
 };
-use crate::store::records::{Account, Identity, InboxEntry, PreKey, SenderKey, SenderKeyName, Session, SignedPreKey};
+use crate::store::records::{Account, Identity, PreKey, SenderKey, SenderKeyName, Session, SignedPreKey};
 use crate::store::{Gap, View};
 use crate::wire::{Jid, NodeRef, Str};
 
@@ -67,10 +64,11 @@ pub(crate) fn plan(cx: &Cx, view: &View<'_>, node: NodeRef<'_>) -> Result<Plan, 
         return Ok(Plan::Unavailable(source));
     }
     let mut gap = Ok(());
-    for jid in [Some(&source.sender), source.sender_alt.as_ref(), Some(&source.chat), source.chat_alt.as_ref()] {
-        if let Some(jid) = jid {
-            gap = people::want_mapping(view, jid).and(gap);
-        }
+    for jid in [Some(&source.sender), source.sender_alt.as_ref(), Some(&source.chat), source.chat_alt.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        gap = people::want_mapping(view, jid).and(gap);
     }
     // The stanza itself may tell the sender's LID for the first time.
     let canonical = match &source.sender_alt {
@@ -92,18 +90,15 @@ pub(crate) fn plan(cx: &Cx, view: &View<'_>, node: NodeRef<'_>) -> Result<Plan, 
     let empty = SessionRecord::new();
     let record = session.map_or(&empty, |session| &session.0);
     for enc in &encs {
-        match enc.kind {
-            "pkmsg" => {
-                let Ok(message) = PreKeyMessage::parse(enc.bytes) else { continue };
-                let needed = signal::prekeys_needed(record, &message);
-                if let Some(id) = needed.signed {
-                    gap = view.get::<SignedPreKey>(&id).map(|_| ()).and(gap);
-                }
-                if let Some(id) = needed.one_time {
-                    gap = view.get::<PreKey>(&id).map(|_| ()).and(gap);
-                }
+        if enc.kind == "pkmsg" {
+            let Ok(message) = PreKeyMessage::parse(enc.bytes) else { continue };
+            let needed = signal::prekeys_needed(record, &message);
+            if let Some(id) = needed.signed {
+                gap = view.get::<SignedPreKey>(&id).map(|_| ()).and(gap);
             }
-            _ => {}
+            if let Some(id) = needed.one_time {
+                gap = view.get::<PreKey>(&id).map(|_| ()).and(gap);
+            }
         }
     }
     if matches!(source.chat.server, crate::wire::Server::Group | crate::wire::Server::Broadcast) {
@@ -346,7 +341,9 @@ impl Encrypted {
         {
             return forged(cx, source, "a protocol message that only our own devices may send");
         }
-        deliver(cx, source, &message, raw);
+        if cx.retries.comes(source) {
+            deliver(cx, source, &message, raw);
+        }
     }
 
     fn take_sender_key(&self, cx: &mut Cx, message: &wa::message::SenderKeyDistributionMessage) {
@@ -447,68 +444,4 @@ fn is_self_only(protocol: &wa::message::ProtocolMessage) -> bool {
 
 fn forged(cx: &mut Cx, source: &Source, what: &'static str) {
     cx.warn(Warning::Forged { from: source.sender.clone().into(), what });
-}
-
-fn undecryptable(cx: &mut Cx, source: &Source, reason: &str, retrying: bool, hidden: bool) {
-    let event = Undecryptable {
-        chat: source.chat.clone().into(),
-        sender: source.sender.clone().into(),
-        id: source.id.clone(),
-        timestamp: source.timestamp,
-        reason: reason.into(),
-        retrying,
-        hidden,
-    };
-    cx.event(Event::Undecryptable(event.into()));
-}
-
-/// Writes a message into the inbox and tells the consumer.
-fn deliver(cx: &mut Cx, source: &Source, message: &wa::Message, raw: Bytes) {
-    let entry = InboxEntry {
-        id: source.id.to_string(),
-        chat: source.chat.to_string(),
-        sender: source.sender.to_string(),
-        sender_alt: source.sender_alt.as_ref().map(ToString::to_string),
-        from_me: source.from_me,
-        timestamp: source.timestamp,
-        push_name: source.push_name.as_ref().map(ToString::to_string),
-        offline: source.offline,
-        raw: raw.clone(),
-    };
-    let told = Message {
-        id: source.id.clone(),
-        chat: source.chat.clone().into(),
-        sender: source.sender.clone().into(),
-        sender_alt: source.sender_alt.clone().map(Into::into),
-        from_me: source.from_me,
-        timestamp: source.timestamp,
-        push_name: source.push_name.clone(),
-        offline: source.offline,
-        content: Content::of(message),
-        raw,
-    };
-    // What our own devices tell each other about the account is not the consumer's mail.
-    let keep = cx.config.inbox && !source.peer;
-    let id = keep.then(|| cx.next_delivery());
-    if let Some(id) = &id {
-        cx.cache.put(id, entry);
-    }
-    cx.gate.push(Held::Event(Delivery { id, event: Event::Message(told.into()) }));
-}
-
-/// The message of an inbox entry.
-pub(crate) fn message_of(entry: &InboxEntry) -> Option<Message> {
-    let message = wa::Message::decode(entry.raw.clone()).ok()?;
-    Some(Message {
-        id: entry.id.as_str().into(),
-        chat: entry.chat.parse().ok()?,
-        sender: entry.sender.parse().ok()?,
-        sender_alt: entry.sender_alt.as_deref().map(str::parse).transpose().ok()?,
-        from_me: entry.from_me,
-        timestamp: entry.timestamp,
-        push_name: entry.push_name.as_deref().map(Str::from),
-        offline: entry.offline,
-        content: Content::of(&message),
-        raw: entry.raw.clone(),
-    })
 }

@@ -1,6 +1,6 @@
 //! Asking for a resend of what did not decrypt (`protocol/messages.md` §11.5), and counting such requests both ways.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::source::Source;
 use crate::crypto::PublicKey;
@@ -23,6 +23,9 @@ struct Subject {
 pub(crate) struct Retries {
     asked: BTreeMap<Subject, u32>,
     order: VecDeque<Subject>,
+    /// Those of `asked` that came: once more (the server repeats the first copy, the sender answers two requests) they are
+    /// no new message, although their ciphertext is.
+    came: BTreeSet<Subject>,
     /// Base key of the session at the second request of a device for a message: if it is the same at the third, the
     /// session itself is at fault.
     base_keys: BTreeMap<Subject, PublicKey>,
@@ -43,12 +46,24 @@ impl Retries {
                 && let Some(oldest) = self.order.pop_front()
             {
                 self.asked.remove(&oldest);
+                self.came.remove(&oldest);
             }
             self.order.push_back(subject.clone());
         }
         let count = self.asked.entry(subject).or_insert(0);
         *count = (*count).max(known.min(limits::RETRIES_ASKED)).saturating_add(1);
         *count
+    }
+
+    /// A message came. `false`: it came before, in another ciphertext.
+    pub(crate) fn comes(&mut self, source: &Source) -> bool {
+        let subject = Subject { chat: source.chat.clone(), id: source.id.clone(), device: source.sender.clone() };
+        !self.asked.contains_key(&subject) || self.came.insert(subject)
+    }
+
+    /// Storage failed: what came since the last commit may not have come.
+    pub(crate) fn storage_failed(&mut self) {
+        self.came.clear();
     }
 
     /// Counts a resend to a device. `false`: it was given this message often enough.

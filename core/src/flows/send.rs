@@ -16,7 +16,7 @@ use crate::content::stanza::StanzaAttrs;
 use crate::crypto::hash;
 use crate::engine::command::{Reply, SendMessage, Sent};
 use crate::engine::cx::{Cx, encode_frame};
-use crate::engine::runner::{Acted, Facts, Stop};
+use crate::engine::facts::{Acted, Facts, Stop};
 use crate::engine::{Wall, limits};
 use crate::error::{Failure, RejectReason};
 use crate::event::Event;

@@ -10,7 +10,7 @@ use crate::engine::gate::Held;
 use crate::engine::{LoadId, limits};
 use crate::error::EndReason;
 use crate::event::{Delivery, DeliveryId, Event};
-use crate::flows::receive;
+use crate::flows::deliver;
 use crate::signal::{PreKeyIds, SignedPreKeyRecord};
 use crate::store::records::{Account, AdvSecret, InboxEntry, Link, OutboxEntry, SignedPreKey};
 use crate::store::{Namespace, RecordKey, State, record::Record, record_key};
@@ -155,7 +155,7 @@ fn corrupt(cx: &mut Cx, namespace: Namespace) {
 
 fn redeliver(cx: &mut Cx, key: &RecordKey, value: &Bytes) {
     let decoded = InboxEntry::parse_key(&key.key).zip(<InboxEntry as Record>::decode(value));
-    match decoded.and_then(|(id, entry)| Some((id, receive::message_of(&entry)?))) {
+    match decoded.and_then(|(id, entry)| Some((id, deliver::message_of(&entry)?))) {
         Some((id, message)) => {
             cx.last_delivery = DeliveryId(cx.last_delivery.0.max(id.0));
             if cx.confirmed.contains(&id) {

@@ -65,12 +65,16 @@ impl Source {
                 (from.bare(), from.clone(), false, alt, None)
             }
         };
+        let chat_alt = chat_alt.map(|jid| jid.bare()).filter(|alt| me.is_me(alt) == me.is_me(&chat));
         let push_name = node.text("notify").filter(|name| !name.is_empty() && name != "-");
         Ok(Self {
             id,
             chat,
-            sender_alt: sender_alt.map(|jid| jid.bare()).filter(|alt| alt.is_lid() != sender.is_lid()),
-            chat_alt: chat_alt.map(|jid| jid.bare()),
+            // Nobody else has one of our names.
+            sender_alt: sender_alt
+                .map(|jid| jid.bare())
+                .filter(|alt| alt.is_lid() != sender.is_lid() && me.is_me(alt) == from_me),
+            chat_alt,
             sender,
             from_me,
             timestamp: node.u64("t").unwrap_or(0),

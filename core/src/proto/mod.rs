@@ -1,5 +1,5 @@
 //! WhatsApp's protobuf messages. The schema is ours (`schema/*.proto`, one subject per file); the Rust is generated
-//! from it and committed (see `docs/updating-to-a-new-whatsapp-web.md`).
+//! from it and committed (see `docs/src/updating-to-a-new-whatsapp-web.md`).
 //!
 //! Every field is optional and remembers whether it was there. `bytes` fields are [`bytes::Bytes`], so that decoding
 //! from `Bytes` copies no payload. Enumerations are kept as numbers, with an accessor of the field's name that falls

@@ -79,7 +79,8 @@ fn user(node: NodeRef<'_>) -> Option<UserDevices> {
     let devices = match node.child("devices") {
         Some(devices) => match devices.child("error") {
             Some(error) => Err(error.u32("code").unwrap_or(0)),
-            None => Ok(device_set(devices)),
+            // No account is without a phone: this is no list.
+            None => Some(device_set(devices)).filter(|set| !set.devices.is_empty()).ok_or(0),
         },
         None => Err(0),
     };

@@ -12,8 +12,6 @@ use crate::engine::{CommitSeq, Load, LoadId, Loaded};
 use crate::error::Misuse;
 use crate::wire::Str;
 
-/// What a slot is counted with beside its encoded bytes.
-const SLOT_OVERHEAD: usize = 128;
 /// Keys of one batched read.
 const LOAD_KEYS: usize = 1024;
 
@@ -57,6 +55,8 @@ pub(crate) struct Cache {
     used: usize,
     limit: usize,
     corrupt: Vec<Namespace>,
+    /// Pins of records that were forgotten under them.
+    pinned_unknown: BTreeMap<RecordKey, u32>,
     /// The next commit removes everything else.
     clear: bool,
 }
@@ -78,6 +78,7 @@ impl Cache {
             used: 0,
             limit,
             corrupt: Vec::new(),
+            pinned_unknown: BTreeMap::new(),
             clear: false,
         }
     }
@@ -103,6 +104,7 @@ impl Cache {
             let fresh = self.tables.any(key.namespace).is_some_and(|table| table.begin_load(&key.key));
             if fresh {
                 self.account(&key, 0);
+                self.pin_again(&key);
                 self.wanted.insert(key);
             }
         }
@@ -196,7 +198,20 @@ impl Cache {
 
     /// Forgets what is known of a record that is not in use: that reading it failed, or that it was corrupt.
     pub(crate) fn forget_record(&mut self, key: &RecordKey) {
+        let pins = self.meta(key).map_or(0, |meta| meta.pins);
         self.drop_slot(key);
+        if pins > 0 {
+            self.pinned_unknown.insert(key.clone(), pins);
+        }
+    }
+
+    /// A slot was made: whoever pinned the record before it was forgotten still means it.
+    fn pin_again(&mut self, key: &RecordKey) {
+        if let Some(pins) = self.pinned_unknown.remove(key)
+            && let Some(meta) = self.meta(key)
+        {
+            meta.pins += pins;
+        }
     }
 
     // ---- writing -----------------------------------------------------------------------------------------------
@@ -216,6 +231,7 @@ impl Cache {
             Some(slot) => slot.state = state,
             None => {
                 R::table_mut(&mut self.tables).slots.insert(key.clone(), Slot { state, meta: Meta::default() });
+                self.pin_again(&record_key::<R>(key));
             }
         }
         self.mark::<R>(key);
@@ -298,10 +314,16 @@ impl Cache {
             }
             let (seq, keys) = entry.remove_entry();
             for key in keys {
-                if let Some(meta) = self.meta(&key)
-                    && meta.pending == Some(seq)
-                {
-                    meta.pending = None;
+                let Some(table) = self.tables.any(key.namespace) else { continue };
+                let absent = table.is_absent(&key.key);
+                let Some(meta) = table.meta(&key.key) else { continue };
+                if meta.pending != Some(seq) {
+                    continue;
+                }
+                meta.pending = None;
+                // What was removed is hardly asked for again; that it is gone is not worth remembering.
+                if absent && meta.pins == 0 && !self.dirty.contains(&key) {
+                    self.drop_slot(&key);
                 }
             }
         }
@@ -332,6 +354,7 @@ impl Cache {
         }
         self.loads.values_mut().for_each(|load| *load = OpenLoad::Stale);
         self.order.clear();
+        self.pinned_unknown.clear();
         self.used = 0;
     }
 
@@ -339,15 +362,21 @@ impl Cache {
     #[cfg(test)]
     pub(crate) fn recount(&mut self) -> usize {
         let keys: Vec<_> = self.order.values().cloned().collect();
-        keys.iter().filter_map(|key| self.meta(key).map(|meta| meta.cost + SLOT_OVERHEAD)).sum()
+        let cost = |cache: &mut Self, key: &RecordKey| {
+            let table = cache.tables.any(key.namespace)?;
+            let overhead = table.overhead();
+            table.meta(&key.key).map(|meta| meta.cost + overhead)
+        };
+        keys.iter().filter_map(|key| cost(self, key)).sum()
     }
 
     // ---- memory ------------------------------------------------------------------------------------------------
 
     /// Keeps a record in memory until it is unpinned as often as it was pinned.
     pub(crate) fn pin(&mut self, key: &RecordKey) {
-        if let Some(meta) = self.meta(key) {
-            meta.pins += 1;
+        match self.meta(key) {
+            Some(meta) => meta.pins += 1,
+            None => *self.pinned_unknown.entry(key.clone()).or_insert(0) += 1,
         }
     }
 
@@ -355,6 +384,11 @@ impl Cache {
     pub(crate) fn unpin(&mut self, key: &RecordKey) {
         if let Some(meta) = self.meta(key) {
             meta.pins = meta.pins.saturating_sub(1);
+        } else if let Some(pins) = self.pinned_unknown.get_mut(key) {
+            *pins -= 1;
+            if *pins == 0 {
+                self.pinned_unknown.remove(key);
+            }
         }
     }
 
@@ -382,14 +416,13 @@ impl Cache {
             if self.used.saturating_sub(freed) <= self.limit {
                 break;
             }
-            let Some(meta) = self.tables.any(key.namespace).and_then(|table| table.meta(&key.key)).map(|meta| *meta)
-            else {
-                continue;
-            };
+            let Some(table) = self.tables.any(key.namespace) else { continue };
+            let overhead = table.overhead();
+            let Some(meta) = table.meta(&key.key).map(|meta| *meta) else { continue };
             let in_use = meta.pins > 0 || meta.pending.is_some() || self.dirty.contains(key);
             let loading = self.tables.any(key.namespace).is_some_and(|table| table.is_loading(&key.key));
             if !in_use && !loading {
-                freed += meta.cost + SLOT_OVERHEAD;
+                freed += meta.cost + overhead;
                 victims.push(key.clone());
             }
         }
@@ -404,10 +437,12 @@ impl Cache {
     fn account(&mut self, key: &RecordKey, cost: usize) {
         self.stamp += 1;
         let stamp = self.stamp;
-        let Some(meta) = self.tables.any(key.namespace).and_then(|table| table.meta(&key.key)) else { return };
+        let Some(table) = self.tables.any(key.namespace) else { return };
+        let overhead = table.overhead();
+        let Some(meta) = table.meta(&key.key) else { return };
         let old = core::mem::replace(meta, Meta { cost, stamp, ..*meta });
         if old.stamp == 0 {
-            self.used += cost + SLOT_OVERHEAD;
+            self.used += cost + overhead;
         } else {
             self.order.remove(&old.stamp);
             self.used = self.used + cost - old.cost;
@@ -418,10 +453,11 @@ impl Cache {
     fn drop_slot(&mut self, key: &RecordKey) {
         let Some(table) = self.tables.any(key.namespace) else { return };
         let Some(meta) = table.meta(&key.key).map(|meta| *meta) else { return };
+        let overhead = table.overhead();
         table.remove(&key.key);
         if meta.stamp != 0 {
             self.order.remove(&meta.stamp);
-            self.used -= meta.cost + SLOT_OVERHEAD;
+            self.used -= meta.cost + overhead;
         }
     }
 }

@@ -81,7 +81,7 @@ proptest! {
     #[test]
     fn memory_never_contradicts_storage(steps in proptest::collection::vec(step(), 1..80)) {
         // Room for about two records, so that eviction is at work all the time.
-        let mut cache = Cache::new(300);
+        let mut cache = Cache::new(1200);
         let mut durable = Storage::new(); // what a restart would find
         let mut issued = Storage::new(); // what storage holds once all commits on the way are through
         let mut logical: Storage = Storage::new(); // what the engine believes
@@ -110,7 +110,7 @@ proptest! {
                 }
                 Step::Put(k, v) => {
                     // Some are larger than the whole limit.
-                    let record = LidOfPn(if v % 16 == 0 { "9".repeat(400).into() } else { key(v) });
+                    let record = LidOfPn(if v % 16 == 0 { "9".repeat(1600).into() } else { key(v) });
                     logical.insert(record_key::<LidOfPn>(&key(k)), super::record::Record::encode(&record).into());
                     cache.put(&key(k), record);
                 }
@@ -207,6 +207,27 @@ fn several_changes_of_a_record_are_one_write() {
     let unchanged = cache.update::<LidOfPn, (), ()>(&key(1), |_| Err(()));
     assert_eq!(unchanged, Some(Err(())));
     assert_eq!(cache.take_batch(), None, "a change that failed writes nothing");
+}
+
+/// A failed read is forgotten so that it is tried again; whoever needs the record still does.
+#[test]
+fn a_forgotten_record_stays_pinned() {
+    let mut cache = Cache::new(0);
+    let name = record_key::<LidOfPn>(&key(1));
+    cache.want([name.clone()]);
+    cache.pin(&name);
+    let (id, _) = cache.take_loads().remove(0);
+    cache.loaded(id, None);
+    cache.forget_record(&name);
+    assert!(cache.state::<LidOfPn>(&key(1)).is_none());
+    cache.want([name.clone()]);
+    let (id, _) = cache.take_loads().remove(0);
+    cache.loaded(id, Some(Loaded::Values(vec![None])));
+    cache.evict();
+    assert!(cache.state::<LidOfPn>(&key(1)).is_some(), "it was evicted under its pin");
+    cache.unpin(&name);
+    cache.evict();
+    assert!(cache.state::<LidOfPn>(&key(1)).is_none());
 }
 
 #[test]

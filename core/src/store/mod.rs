@@ -4,6 +4,7 @@ mod cache;
 #[cfg(test)]
 mod cache_tests;
 pub mod key;
+mod own;
 pub(crate) mod record;
 pub(crate) mod records;
 mod table;
@@ -11,6 +12,7 @@ mod view;
 
 pub(crate) use cache::{Cache, LoadOutcome};
 pub use key::{Batch, Namespace, Op, RecordKey};
+pub use own::{CorruptAccount, OwnAccount};
 pub(crate) use record::record_key;
 pub(crate) use table::State;
 pub use table::recode;

@@ -70,6 +70,10 @@ pub(crate) trait AnyTable {
     fn finish_load(&mut self, key: &str, value: Option<Option<&Bytes>>) -> Result<Option<usize>, Corrupt>;
     /// The change that storage needs to be like memory.
     fn op(&self, key: &str) -> Option<Op>;
+    /// Whether the record is known not to exist.
+    fn is_absent(&self, key: &str) -> bool;
+    /// Bytes that a slot takes beside the record's encoded size.
+    fn overhead(&self) -> usize;
     /// Forgets a slot.
     fn remove(&mut self, key: &str);
 }
@@ -122,6 +126,16 @@ impl<R: Record> AnyTable for Table<R> {
             State::Absent => Some(Op::Delete),
             State::Loading | State::Failed => None,
         }
+    }
+
+    fn is_absent(&self, key: &str) -> bool {
+        let slot = R::parse_key(key).and_then(|key| self.slots.get(&key));
+        slot.is_some_and(|slot| matches!(slot.state, State::Absent))
+    }
+
+    fn overhead(&self) -> usize {
+        // The slot, its key here and in the eviction order, and the maps' own share.
+        size_of::<Slot<R>>() + 2 * size_of::<R::Key>() + 128
     }
 
     fn remove(&mut self, key: &str) {

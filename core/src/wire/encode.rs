@@ -156,10 +156,13 @@ fn write_binary(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
 
 /// §6.6.
 fn write_jid(jid: &Jid, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-    if jid.server == Server::Interop || jid.integrator != 0 || !jid.is_well_formed() {
+    if jid.server == Server::Interop || jid.integrator != 0 || jid.server.as_str().is_empty() || !jid.has_plain_name() {
         return Err(EncodeError::Jid);
     }
     if jid.device == 0 {
+        if !jid.is_well_formed() {
+            return Err(EncodeError::Jid);
+        }
         out.push(tags::JID_PAIR);
         write_user(&jid.user, out)?;
         return write_text(jid.server.as_str(), out);

@@ -151,6 +151,12 @@ impl Jid {
     /// inside a user, say) and is refused where JIDs are read.
     #[must_use]
     pub fn is_well_formed(&self) -> bool {
+        let named = !self.user.is_empty() || (self.device == 0 && self.server.as_str().contains('.'));
+        named && self.has_plain_name() && (self.device == 0 || self.server.has_devices())
+    }
+
+    /// Whether user and server hold nothing that means something else in the text form.
+    pub(super) fn has_plain_name(&self) -> bool {
         let plain = |c: char| !(c.is_whitespace() || c.is_control() || matches!(c, '@' | ':' | '|'));
         let user = match self.server {
             // An old way of writing agents and devices.
@@ -161,8 +167,7 @@ impl Jid {
             }
             _ => true,
         };
-        let named = !self.user.is_empty() || (self.device == 0 && self.server.as_str().contains('.'));
-        user && named && self.user.chars().all(plain) && (self.device == 0 || self.server.has_devices())
+        user && self.user.chars().all(plain)
     }
 
     /// Whether this is the chat server.

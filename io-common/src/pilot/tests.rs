@@ -4,7 +4,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use amarula_core::engine::command::{Connect, Disconnect};
-use amarula_core::engine::{Command, CommitSeq, Completion, Now, Reply, StorageError};
+use amarula_core::engine::recording::Reader;
+use amarula_core::engine::{Command, CommitSeq, Completion, Now, Reply};
 use amarula_core::error::{Misuse, RejectReason};
 use amarula_core::event::{Delivery, Event, Warning};
 use amarula_core::store::Batch;
@@ -50,25 +51,7 @@ impl Port for Nowhere {
     fn post(&self, _: Post) {}
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-impl Recorder for Log {
-    fn start(&mut self, _: Now, config: &Config, seed: &[u8; 32]) {
-        assert_ne!(seed, &[0; 32]);
-        lock(&self.0).push(format!("start {}", config.device_name));
-    }
-
-    fn input(&mut self, _: Now, input: &Input) {
-        lock(&self.0).push(format!("{input:?}"));
-    }
-
-    fn command(&mut self, _: Now, request: &Request) {
-        lock(&self.0).push(format!("{request:?}"));
-    }
-}
-
-fn pilot(outputs: Vec<Output>, recorder: Option<Box<dyn Recorder>>) -> (Pilot, Arc<EventQueue>) {
+fn pilot(outputs: Vec<Output>, recording: Option<Recording>) -> (Pilot, Arc<EventQueue>) {
     let (done, session) = channel();
     let profile = Profile::new("a").expect("a name");
     Storage::new(MemoryStore::new())
@@ -82,7 +65,7 @@ fn pilot(outputs: Vec<Output>, recorder: Option<Box<dyn Recorder>>) -> (Pilot, A
         Box::new(Fixed(outputs.into(), 0)) as Box<dyn Machine>
     };
     let parts =
-        Parts { config: Config::default(), machine: Some(&make), recorder, storage, events: Arc::clone(&events) };
+        Parts { config: Config::default(), machine: Some(&make), recording, storage, events: Arc::clone(&events) };
     (Pilot::new(parts).expect("randomness"), events)
 }
 
@@ -132,20 +115,26 @@ fn an_open_command_keeps_the_socket_read() {
 
 #[test]
 fn everything_is_recorded_and_every_command_answered() {
-    let log = Log::default();
-    let (mut pilot, _events) = pilot(Vec::new(), Some(Box::new(log.clone())));
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("session");
+    let (mut pilot, _events) = pilot(vec![event()], Some(Recording::create(&path).expect("new")));
     pilot.input(Input::Tick);
     let rejected = command(&mut pilot, Disconnect.into_request());
     let open = command(&mut pilot, Connect.into_request());
-    let error = StorageError { message: "x".into(), retryable: false };
-    pilot.input(Input::CommitFailed { seq: CommitSeq(1), error });
-    assert_eq!(pilot.storage.as_ref().map(|_| ()), Some(()));
+    assert_eq!(acts(&mut pilot), "");
     assert!(matches!(rejected.try_recv(), Ok(Err(Error::Rejected(RejectReason::NotConnected)))));
     drop(pilot);
     assert!(matches!(open.try_recv(), Ok(Err(Error::Stopped))));
-    let log = lock(&log.0);
-    assert_eq!(log[..4], ["start Amarula", "Tick", "Disconnect(Disconnect)", "Connect(Connect)"]);
-    assert!(log[4].starts_with("CommitFailed"), "{log:?}");
+    let bytes = std::fs::read(path).expect("there");
+    let mut reader = Reader::of(&bytes);
+    let mut described = Vec::new();
+    while let Some(entry) = reader.next_entry().expect("whole") {
+        described.push(entry.describe());
+    }
+    let order =
+        ["start", "input Tick", "command ", "rejection NotConnected", "command ", "ticket 1", "output ", "output "];
+    assert_eq!(described.len(), order.len(), "{described:?}");
+    assert!(described.iter().zip(order).all(|(described, what)| described.starts_with(what)), "{described:?}");
 }
 
 #[test]

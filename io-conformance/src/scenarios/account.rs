@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use amarula_core::address::Address;
 use amarula_core::content::{Content, Outgoing};
 use amarula_core::engine::command::{Logout, RequestPairingCode, SendMessage};
+use amarula_core::engine::recording;
 use amarula_core::error::EndReason;
 use amarula_core::event::{Connection, Delivery, Event, Pairing};
 use amarula_core::message::Message;
 use amarula_core::wire::Jid;
-use amarula_io::Storage;
+use amarula_io::{Error, Storage};
 use amarula_sim::ws::LoopbackServer;
 use amarula_sim::{AccountId, ServerConfig};
 use amarula_store::MemoryStore;
@@ -60,7 +61,15 @@ impl World {
 
     /// A client that is linked to our account, and logged in.
     fn paired<D: DriverUnderTest>(&self, driver: &D) -> (D::Client, <D::Client as ClientUnderTest>::Events) {
-        let client = driver.build(self.options()).expect("builds");
+        self.paired_with(driver, self.options())
+    }
+
+    fn paired_with<D: DriverUnderTest>(
+        &self,
+        driver: &D,
+        options: Options,
+    ) -> (D::Client, <D::Client as ClientUnderTest>::Events) {
+        let client = driver.build(options).expect("builds");
         let mut events = client.connect().expect("starts");
         let qr = wait(&mut events, "a QR code", |event| match event {
             Event::Pairing(Pairing::Qr { text, .. }) => Some(text.0.clone()),
@@ -195,4 +204,30 @@ pub fn logs_out(driver: &impl DriverUnderTest) {
     let mut events = client.connect().expect("starts");
     wait(&mut events, "a QR code", |event| matches!(event, Event::Pairing(Pairing::Qr { .. })).then_some(()));
     world.end(&client);
+}
+
+/// A recorded session runs again, byte for byte; an existing file is not touched.
+pub fn recordings_replay(driver: &impl DriverUnderTest) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("session");
+    let world = World::new();
+    let options = Options { record: Some(path.clone()), ..world.options() };
+    let (client, mut events) = world.paired_with(driver, options.clone());
+    world.write("hello");
+    let (delivery, message) = wait_message(&mut events);
+    client.call(send(&message.chat, "hello yourself")).expect("accepted");
+    client.confirm(delivery.id.expect("in the inbox")).expect("stored");
+    client.shutdown().expect("ends");
+    let bytes = std::fs::read(&path).expect("recorded");
+    let summary = match recording::replay(recording::Reader::of(&bytes)) {
+        Ok(summary) => summary,
+        Err(error) => panic!("{error}"),
+    };
+    // Connect, send, confirm, shutdown.
+    assert_eq!(summary.commands, 4);
+
+    let again = driver.build(options).expect("builds");
+    let error = again.connect().err();
+    assert!(matches!(error, Some(Error::Recording { .. })), "{error:?}");
+    assert_eq!(std::fs::read(&path).expect("still there"), bytes);
 }

@@ -194,3 +194,34 @@ pub fn survives_a_peer_that_does_not_read(driver: &impl DriverUnderTest) {
     script.wait("Closed", |_, input| matches!(input, Input::Closed { .. }).then_some(()));
     client.shutdown().expect("ends");
 }
+
+/// A peer that says something, goes away and reads nothing more: what it said is heard, although writing fails first.
+pub fn hears_the_last_words(driver: &impl DriverUnderTest) {
+    let (sender, gone) = channel();
+    let sender = Mutex::new(sender);
+    let peer = Peer::websocket(move |mut socket| {
+        // One frame is read; the rest of what comes is not, so that the end is a reset.
+        let _ = socket.read();
+        std::thread::sleep(Duration::from_millis(100));
+        let _ = socket.send(Message::Binary("last words".into()));
+        drop(socket);
+        sender.lock().expect("whole").send(()).expect("waits");
+    });
+    let script = Script::default();
+    let (client, mut events) = start(driver, &script, Options::new(&peer.url()));
+    script.wait_opened();
+    script.set_full(true);
+    for _ in 0..10 {
+        client.call(frame("not read")).expect("sends");
+    }
+    gone.recv_timeout(PATIENCE).expect("ends");
+    for _ in 0..10 {
+        std::thread::sleep(Duration::from_millis(10));
+        client.call(frame("cannot arrive")).expect("is taken");
+    }
+    script.set_full(false);
+    client.call(frame("wakes the driver")).expect("is taken");
+    assert_eq!(next_shown(&mut events), "last words");
+    script.wait("Closed", |_, input| matches!(input, Input::Closed { .. }).then_some(()));
+    client.shutdown().expect("ends");
+}

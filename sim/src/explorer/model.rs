@@ -4,7 +4,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher as _};
 
 use amarula_core::config::Config;
-use amarula_core::engine::command::{Confirm, Connect, Request};
+use amarula_core::engine::command::{Confirm, Connect, Rejected, Request, TicketId};
 use amarula_core::engine::{Appetite, CommitSeq, Input, LoadId, Now, Output};
 use amarula_core::wire::Str;
 
@@ -242,21 +242,29 @@ impl Model {
 
     /// Gives a command, which must be taken.
     pub fn submit(&mut self, actor: Actor, request: Request) {
+        if let Err(rejected) = self.offer(actor, request) {
+            self.broken.push(format!("a command was rejected: {rejected}: {:?}", rejected.command));
+        }
+    }
+
+    /// Gives a command.
+    ///
+    /// # Errors
+    /// The engine did not take it.
+    #[allow(clippy::result_large_err, reason = "the whole command comes back, as it was given")]
+    pub fn offer(&mut self, actor: Actor, request: Request) -> Result<TicketId, Rejected<Request>> {
         let now = self.clock();
         let client = self.client_mut(actor);
+        let ticket = client.engine.submit_request(now, request.clone())?;
         if let Some(tape) = &mut client.tape {
             tape.push(Taped::Request(now, request.clone()));
         }
-        match client.engine.submit_request(now, request.clone()) {
-            Ok(ticket) => {
-                client.open.insert(ticket);
-                if let Request::Confirm(Confirm { delivery }) = request {
-                    client.confirming.push((ticket, delivery));
-                }
-            }
-            Err(rejected) => self.broken.push(format!("a command was rejected: {rejected}: {request:?}")),
+        client.open.insert(ticket);
+        if let Request::Confirm(Confirm { delivery }) = request {
+            client.confirming.push((ticket, delivery));
         }
         self.drain(actor);
+        Ok(ticket)
     }
 
     /// Hands an input to an engine.

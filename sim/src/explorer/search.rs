@@ -29,6 +29,7 @@ pub struct Scenario {
     /// What is tried after a fault.
     pub after_fault: AfterFault,
     /// What must be true when everything has come to its end.
+    #[allow(clippy::type_complexity, reason = "it is named by its field")]
     pub verify: Box<dyn Fn(&Model) -> Result<(), String>>,
 }
 

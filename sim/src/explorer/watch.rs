@@ -32,6 +32,8 @@ pub(super) struct Watch {
     deliveries: BTreeMap<DeliveryId, String>,
     /// Confirmed for good.
     confirmed: BTreeSet<String>,
+    /// Stanza ids of messages that were told to be unreadable.
+    reported: BTreeSet<String>,
     last: CommitSeq,
 }
 
@@ -80,8 +82,11 @@ impl Watch {
 
     /// An event was told.
     pub(super) fn event(&mut self, delivery: &Delivery, told: CommitSeq) -> Result<(), String> {
+        if let Event::Undecryptable(report) = &delivery.event {
+            self.reported.insert(report.id.to_string());
+        }
         let (Some(id), Event::Message(message)) = (delivery.id, &delivery.event) else { return Ok(()) };
-        if !self.inbox.get(&format!("{:016x}", id.0)).is_some_and(|seq| *seq <= told) {
+        if self.inbox.get(&format!("{:016x}", id.0)).is_none_or(|seq| *seq > told) {
             return Err(format!("message {} was told before it was durable", message.id));
         }
         if self.confirmed.contains(message.id.as_str()) {
@@ -104,6 +109,8 @@ impl Watch {
             "receipt" if matches!(node.text("type").as_str(), "" | "inactive" | "sender") => {
                 match self.taken.get(&id) {
                     Some(seq) if *seq <= told => Ok(()),
+                    // A copy of what our own phone sent is not asked for again (`protocol/messages.md` §11.5).
+                    _ if node.text("type") == "sender" && self.reported.contains(&id) => Ok(()),
                     _ => Err(format!("receipt for {id} before the message was durable")),
                 }
             }
@@ -126,7 +133,7 @@ impl Watch {
             // A chain that the same commit has left behind is written nowhere: its message record tells of the commit.
             let recorded = self.sent.iter().any(|(name, seq)| *seq <= told && name.contains(id));
             let unseen = !self.chains.contains_key(&key);
-            if !durable && !(unseen && recorded) {
+            if !(durable || unseen && recorded) {
                 return Err(format!("message {id}: counter {counter} left before its ratchet was durable"));
             }
         }
@@ -142,7 +149,7 @@ impl Watch {
         for key in lists.into_iter().flatten().flat_map(|list| list.all("key")) {
             let id = key.find("id").map(|id| id.data().iter().fold(0u32, |id, byte| id << 8 | u32::from(*byte)));
             let id = id.unwrap_or_default().to_string();
-            if !self.prekeys.get(&id).is_some_and(|seq| *seq <= told) {
+            if self.prekeys.get(&id).is_none_or(|seq| *seq > told) {
                 return Err(format!("prekey {id} was shown before its private half was durable"));
             }
         }
@@ -165,6 +172,7 @@ impl Watch {
         }
         self.paired = self.paired.and_then(|mut seq| survived(&mut seq).then_some(seq));
         self.last = CommitSeq(0);
+        self.forget_reported();
     }
 
     /// A commit and all behind it were given up: what they wrote was never there.
@@ -177,6 +185,13 @@ impl Watch {
             map.retain(|_, seq| *seq < first);
         }
         self.paired = self.paired.filter(|seq| *seq < first);
+        self.forget_reported();
+    }
+
+    /// A message that was asked for again may come twice, as two ciphertexts. That it came is remembered in memory only:
+    /// whoever loses that may tell it twice.
+    fn forget_reported(&mut self) {
+        self.confirmed.retain(|id| !self.reported.contains(id));
     }
 }
 

@@ -203,10 +203,10 @@ impl Server {
                 }
                 message = wrapper.message.clone().unwrap_or_default();
                 let inner = ChatMessage::decode(&message[..]).ok().and_then(|inner| inner.context_info);
-                if inner.is_some() && inner != parsed.context_info && !self.is_lenient() {
+                if inner.is_some() && inner != parsed.context_info && !self.is_lenient(sender) {
                     detail = Some("messageContextInfo is not copied to the wrapper".to_owned());
                 }
-                if inner.is_some() && parsed.context_info.is_none() && self.is_lenient() {
+                if inner.is_some() && parsed.context_info.is_none() && self.is_lenient(sender) {
                     detail = Some("messageContextInfo is missing on the wrapper".to_owned());
                 }
             }

@@ -210,8 +210,9 @@ impl Server {
         if count >= 5 {
             return;
         }
-        // A session that does not work for the peer is not worth keeping; <keys> give a new one.
-        owner.phone.endpoint.forget(&addr);
+        // A session that does not work for the peer is not worth sending on; <keys> give a new one. Messages of the peer may
+        // be under way on it.
+        owner.phone.endpoint.retire(&addr);
         if let Some(bundle) = receipt.find("keys").and_then(|keys| bundle_of(receipt, keys)) {
             let mut rng = self.rng.clone();
             let _ = owner.phone.endpoint.process_bundle(&addr, &bundle, &mut rng);

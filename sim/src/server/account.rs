@@ -6,6 +6,7 @@ use amarula_core::crypto::PublicKey;
 use amarula_core::wire::{Jid, Server as Domain};
 
 use super::ConnId;
+use super::config::ClientProfile;
 use super::outbox::Outbox;
 use crate::phone::Phone;
 use crate::proto::AdvSignedIdentity;
@@ -113,6 +114,8 @@ pub struct Companion {
     pub(crate) retries: BTreeMap<(String, Jid), u64>,
     /// Devices it was told of by usync or notification, and when, by (LID user, device).
     pub(crate) told: BTreeMap<(String, u16), SimTime>,
+    /// Whose habits are tolerated.
+    pub(crate) profile: ClientProfile,
     /// Whether the low-prekey notification is out.
     pub(crate) asked_for_prekeys: bool,
     pub(crate) app_push_name: Option<String>,

@@ -7,7 +7,7 @@ use amarula_core::wire::{Jid, Node};
 
 use super::faults::CodeFault;
 use super::pairing::ScanError;
-use super::{AccountId, ClientProfile, ConnId, Server};
+use super::{AccountId, ConnId, Server};
 use crate::codec::{Read as _, leaf};
 use crate::time::SimTime;
 use crate::violation::Rule;
@@ -90,7 +90,7 @@ impl Server {
         let nonce = request.child_data("link_code_pairing_nonce");
         let platform = request.child_data("companion_platform_id");
         let display = String::from_utf8_lossy(request.child_data("companion_platform_display")).into_owned();
-        let lenient = self.config.profile == ClientProfile::Baileys;
+        let lenient = self.is_lenient_on(conn);
         let push = request.text("should_show_push_notification");
         let checks = [
             (wrapped.len() == 80, "the wrapped ephemeral is not 80 bytes"),

@@ -43,7 +43,7 @@ pub struct ServerConfig {
     pub seed: [u8; 32],
     /// Noise patterns taken.
     pub ik: IkPolicy,
-    /// Whose habits are tolerated.
+    /// Whose habits are tolerated on connections that do not say otherwise ([`super::Server::connect_as`]).
     pub profile: ClientProfile,
     /// Send frames compressed (flag 02).
     pub compress: bool,

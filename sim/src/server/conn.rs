@@ -6,7 +6,7 @@ use amarula_core::crypto::{KeyPair, PublicKey};
 use amarula_core::wire::Node;
 use prost::Message as _;
 
-use super::config::IkPolicy;
+use super::config::{ClientProfile, IkPolicy};
 use super::pairing::Unpaired;
 use super::{ConnId, DeviceKey, Server, ServerOutput, Traced};
 use crate::codec::{frame, read_node, take_frame, write_node};
@@ -65,6 +65,8 @@ pub(crate) struct Conn {
     /// Which pattern the handshake used.
     pub(crate) pattern: Pattern,
     pub(crate) routing_info: Option<Vec<u8>>,
+    /// Whose habits are tolerated on it.
+    pub(crate) profile: ClientProfile,
 }
 
 impl Conn {
@@ -79,6 +81,12 @@ impl Conn {
 impl Server {
     /// A socket was opened.
     pub fn connect(&mut self, now: SimTime, conn: ConnId) {
+        self.connect_as(now, conn, self.config.profile);
+    }
+
+    /// A socket was opened by a client of a known kind, whatever the configured profile is. A device keeps the profile
+    /// of its last connection.
+    pub fn connect_as(&mut self, now: SimTime, conn: ConnId, profile: ClientProfile) {
         self.advance(now);
         let now = self.now;
         self.conns.insert(
@@ -99,6 +107,7 @@ impl Server {
                 expires: None,
                 pattern: Pattern::Xx,
                 routing_info: None,
+                profile,
             },
         );
     }

@@ -4,7 +4,7 @@ use amarula_core::wire::{Content, Jid, Node};
 use prost::Message as _;
 
 use super::faults::DeliveryFault;
-use super::outbox::{Drain, State};
+use super::outbox::{Drain, Entry, State};
 use super::{ConnId, DeviceKey, Server};
 use crate::proto::PreKeyWhisperMessage;
 use crate::violation::Rule;
@@ -127,10 +127,15 @@ impl Server {
                 }
                 Some(DeliveryFault::Duplicate) => {
                     self.disturb(key, &node, false);
+                    if let Some(companion) = self.companion_mut(key) {
+                        companion.outbox.doubled.insert(super::outbox::key_of(&node));
+                    }
                     self.send(conn, &node);
                     self.send(conn, &node);
                 }
                 Some(DeliveryFault::Delay) => {
+                    // Nobody can answer it before it comes.
+                    self.hold(key, &node, true);
                     if let Some(companion) = self.companion_mut(key) {
                         companion.outbox.delayed.push(node);
                     }
@@ -140,6 +145,7 @@ impl Server {
             if is_message {
                 let delayed = self.companion_mut(key).map(|companion| std::mem::take(&mut companion.outbox.delayed));
                 for node in delayed.unwrap_or_default() {
+                    self.hold(key, &node, false);
                     self.send(conn, &node);
                 }
             }
@@ -171,10 +177,29 @@ impl Server {
         let wanted = super::outbox::key_of(node);
         let Some(companion) = self.companion_mut(key) else { return };
         companion.disturbed = true;
-        let entry = companion.outbox.find(&wanted).and_then(|seq| companion.outbox.entries.get_mut(&seq));
-        if let Some(entry) = entry {
+        // A message and its resend have one key, and the resend may be out before the first is answered: the newest is meant.
+        let sent = |entry: &&mut Entry| {
+            matches!(entry.state, State::Sent { .. }) && super::outbox::key_of(&entry.node) == wanted
+        };
+        if let Some(entry) = companion.outbox.entries.values_mut().rev().find(sent) {
             entry.disturbed = true;
             entry.lost = lost;
+        }
+    }
+
+    /// Holds a stanza back, or lets it go: its answer is due from then on.
+    fn hold(&mut self, key: DeviceKey, node: &Node, held: bool) {
+        let (wanted, now) = (super::outbox::key_of(node), self.now);
+        let Some(companion) = self.companion_mut(key) else { return };
+        // A message and its resend have one key, and the resend may be out before the first is answered: the newest is meant.
+        let sent = |entry: &&mut Entry| {
+            matches!(entry.state, State::Sent { .. }) && super::outbox::key_of(&entry.node) == wanted
+        };
+        if let Some(entry) = companion.outbox.entries.values_mut().rev().find(sent) {
+            entry.lost = held;
+            if let State::Sent { at, .. } = &mut entry.state {
+                *at = now;
+            }
         }
     }
 

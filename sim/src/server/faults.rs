@@ -133,6 +133,12 @@ impl Faults {
         self.on_message.insert(self.messages + n, fault);
     }
 
+    /// Nothing more goes wrong with deliveries and messages.
+    pub fn disarm(&mut self) {
+        self.on_delivery.clear();
+        self.on_message.clear();
+    }
+
     pub(crate) fn next_delivery(&mut self) -> Option<DeliveryFault> {
         self.deliveries += 1;
         self.on_delivery.remove(&self.deliveries)

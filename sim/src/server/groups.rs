@@ -240,7 +240,7 @@ impl Server {
         let hash = phash(&jids);
         let mode = if group.lid_addressing { "lid" } else { "pn" };
         let mut details: Vec<(Rule, String)> = Vec::new();
-        if !node.has("phash") && !self.is_lenient() {
+        if !node.has("phash") && !self.is_lenient(key) {
             details.push((Rule::Phash, "a group message has a phash".to_owned()));
         }
         if node.has("phash")
@@ -271,7 +271,7 @@ impl Server {
             match self.locate(&jid).filter(|target| members.contains(target)) {
                 None if self.was_told(key, &jid) || self.has_group_news(key, to) => {}
                 None => details.push((Rule::Addressing, format!("{jid} is no device of a member"))),
-                Some(target) if target == key && self.is_lenient() => {}
+                Some(target) if target == key && self.is_lenient(key) => {}
                 Some(target) if target == key => details.push((Rule::Addressing, "a copy for the sender".to_owned())),
                 Some(target) => {
                     self.check_enc(conn, key, target, node, &enc);
@@ -281,7 +281,7 @@ impl Server {
         }
         let pkmsg = distributions.values().any(|enc| enc.text("type") == "pkmsg");
         // Baileys may hold a pkmsg only in the copy for itself.
-        if !self.is_lenient() || pkmsg {
+        if !self.is_lenient(key) || pkmsg {
             self.check_device_identity(conn, key, node, pkmsg);
         }
         let body = node.find("enc").filter(|enc| enc.text("type") == "skmsg").cloned();

@@ -5,7 +5,7 @@ use amarula_core::crypto::hash::md5;
 use amarula_core::wire::{Jid, Node, Server as Domain};
 
 use super::conn::Role;
-use super::{AccountId, ClientProfile, ConnId, DeviceKey, Server};
+use super::{AccountId, ConnId, DeviceKey, Server};
 use crate::proto::{ClientPayload, UserAgent};
 use crate::violation::Rule;
 
@@ -58,7 +58,9 @@ impl Server {
             self.remove_companion(key);
             return self.failure(conn, 401, &[]);
         }
+        let profile = self.profile_on(conn);
         let Some(companion) = self.companion_mut(key) else { return };
+        companion.profile = profile;
         let previous = companion.login_counter;
         companion.login_counter = payload.lc.or(previous);
         companion.logged_in = true;
@@ -162,7 +164,7 @@ impl Server {
             version.secondary.unwrap_or_default(),
             version.tertiary.unwrap_or_default()
         );
-        let lenient = self.config.profile == ClientProfile::Baileys;
+        let lenient = self.is_lenient_on(conn);
         let material = super::pairing::Material::read(&data);
         let registration_id = material.as_ref().map(|material| material.registration_id).unwrap_or_default();
         let checks = [

@@ -110,7 +110,7 @@ impl Server {
             );
             refusal = Some(400);
         }
-        if key.1 != 0 && to.is_pn() && migrated && !self.is_lenient() {
+        if key.1 != 0 && to.is_pn() && migrated && !self.is_lenient(key) {
             self.object(conn, Some(key), Rule::Addressing, Some(node), "a PN chat from a migrated account");
         }
         if self.locate(to).is_none() {

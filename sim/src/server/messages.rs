@@ -19,7 +19,10 @@ impl Server {
         let fault = if key.1 == 0 { None } else { self.faults.next_message() };
         match fault {
             Some(AckFault::LoseMessage) => return,
-            Some(AckFault::Error(code)) => return self.message_ack(conn, node, None, Some(code)),
+            // A server that has taken a message does not refuse its repetition.
+            Some(AckFault::Error(code)) if !self.companion(key).is_some_and(|c| c.sent.contains_key(&id)) => {
+                return self.message_ack(conn, node, None, Some(code));
+            }
             _ => {}
         }
         if Self::is_resend(node) {
@@ -34,7 +37,7 @@ impl Server {
                     return self.message_ack(conn, node, None, None);
                 }
                 // Baileys answers a phone's retry by sending to everybody again.
-                Some(_) if self.is_lenient() && self.was_asked(key, &node.text("id")) => {}
+                Some(_) if self.is_lenient(key) && self.was_asked(key, &node.text("id")) => {}
                 Some(_) => {
                     self.object(
                         conn,

@@ -53,6 +53,8 @@ pub(crate) struct Outbox {
     next: u64,
     /// Answered on the present connection, to tell a duplicate answer from an unasked one.
     pub(crate) answered: BTreeSet<Key>,
+    /// Sent twice by [`super::faults::DeliveryFault::Duplicate`]: each may be answered a second time.
+    pub(crate) doubled: BTreeSet<Key>,
     /// Stanzas held back by [`super::faults::DeliveryFault::Delay`].
     pub(crate) delayed: Vec<Node>,
     /// Backlog still to be announced as complete.
@@ -90,6 +92,7 @@ impl Outbox {
             entry.lost = false;
         }
         self.answered.clear();
+        self.doubled.clear();
         self.delayed.clear();
         self.draining = None;
     }
@@ -111,6 +114,11 @@ impl Outbox {
                 matches!(entry.state, State::Sent { .. }) && key.0 == class && key.1 == id && key.2 == *from
             })
             .map(|(seq, _)| *seq)
+    }
+
+    /// Whether an answer that fits nothing sent is the second one to what was sent twice.
+    pub(crate) fn is_second_answer(&mut self, key: &Key) -> bool {
+        self.answered.contains(key) && self.doubled.remove(key)
     }
 
     pub(crate) fn finish(&mut self, seq: u64) -> Option<Entry> {

@@ -147,6 +147,16 @@ impl Server {
         }
     }
 
+    /// Whether a connection shows this QR text and has answered the refs, so that it can be scanned: over a real socket
+    /// the text can be known to a test before the answer is here.
+    #[must_use]
+    pub fn can_scan(&self, qr: &str) -> bool {
+        self.conns.values().any(|state| match &state.role {
+            Role::Unpaired(unpaired) => unpaired.ready && unpaired.refs.iter().any(|reference| qr.contains(reference)),
+            _ => false,
+        })
+    }
+
     /// The phone of `account` scans a QR text (pairing §9 "scan"), and links the device that shows it.
     ///
     /// # Errors
@@ -260,6 +270,7 @@ impl Server {
         if identity.number("key-index") != Some(u64::from(offer.key_index)) {
             self.object(Some(conn), None, Rule::Pairing, Some(node), "key-index is not the signed one");
         }
+        let profile = self.profile_on(conn);
         let Some(account) = self.accounts.get_mut(&offer.account) else { return };
         let private = account.phone.endpoint.identity().private.clone();
         let full = match adv::check_answer(&private, &material.identity, &offer.signed, identity.data()) {
@@ -291,6 +302,7 @@ impl Server {
             resend_asked: std::collections::BTreeMap::new(),
             retries: std::collections::BTreeMap::new(),
             told: std::collections::BTreeMap::new(),
+            profile,
             asked_for_prekeys: false,
             app_push_name: None,
             disturbed: false,

@@ -33,7 +33,7 @@ impl Server {
                 }
                 self.presence_changed(target);
             }
-            "" if self.is_lenient() => {}
+            "" if self.is_lenient_on(conn) => {}
             other => {
                 let detail = format!("presence type {other:?}");
                 self.object(Some(conn), Some(key), Rule::Grammar, Some(node), detail);

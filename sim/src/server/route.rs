@@ -12,7 +12,7 @@ impl Server {
         if node.tag == "xmlstreamend" {
             return self.close(conn);
         }
-        for detail in grammar::check(node, self.config.profile) {
+        for detail in grammar::check(node, self.profile_on(conn)) {
             self.object(Some(conn), None, Rule::Grammar, Some(node), detail);
         }
         let role = match self.conns.get(&conn).map(|state| &state.role) {
@@ -24,7 +24,7 @@ impl Server {
             ("iq", _) => self.iq_stanza(conn, node),
             ("ack", None) => self.ack_unpaired(conn, node),
             ("ib", _) => self.info_bulletin(conn, node),
-            ("presence", None) if self.is_lenient() => {}
+            ("presence", None) if self.is_lenient_on(conn) => {}
             (_, None) => self.object(Some(conn), None, Rule::Unpaired, Some(node), "not allowed before pairing"),
             ("message", Some(key)) => self.message(Some(conn), key, node),
             ("receipt", Some(key)) => self.receipt(conn, key, node),
@@ -95,8 +95,18 @@ impl Server {
         }
     }
 
-    pub(crate) fn is_lenient(&self) -> bool {
-        self.config.profile == ClientProfile::Baileys
+    /// Whose habits are tolerated on a connection.
+    pub(crate) fn profile_on(&self, conn: ConnId) -> ClientProfile {
+        self.conns.get(&conn).map_or(self.config.profile, |state| state.profile)
+    }
+
+    pub(crate) fn is_lenient_on(&self, conn: ConnId) -> bool {
+        self.profile_on(conn) == ClientProfile::Baileys
+    }
+
+    /// Whether the device is one whose habits are tolerated. Phones are not.
+    pub(crate) fn is_lenient(&self, key: DeviceKey) -> bool {
+        self.companion(key).is_some_and(|companion| companion.profile == ClientProfile::Baileys)
     }
 
     pub(crate) fn conn_of(&self, key: DeviceKey) -> Option<ConnId> {

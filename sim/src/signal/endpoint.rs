@@ -139,6 +139,17 @@ impl Endpoint {
         self.records.get(with)?.current.as_ref()
     }
 
+    /// Sends no more on the current session with a device. What is under way on it can still be read.
+    pub fn retire(&mut self, with: &Addr) {
+        if let Some(record) = self.records.get_mut(with)
+            && let Some(mut old) = record.current.take()
+        {
+            old.archive();
+            record.archived.insert(0, old);
+            record.archived.truncate(40);
+        }
+    }
+
     /// Forgets all sessions with a device.
     pub fn forget(&mut self, with: &Addr) {
         self.records.remove(with);

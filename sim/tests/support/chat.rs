@@ -250,7 +250,7 @@ impl Chat {
             let ids: Vec<_> = self.deliveries(*to, body);
             assert_eq!(ids.len(), 1, "{body} was delivered as {ids:?} to {to:?}: {}", self.describe());
         }
-        for (body, _) in &self.expected {
+        for body in self.expected.keys() {
             for account in self.accounts {
                 let copies = self.model.server.phone(account).texts().iter().filter(|text| *text == body).count();
                 assert_eq!(copies, 1, "copies of {body} at the phone of {account:?}: {}", self.describe());

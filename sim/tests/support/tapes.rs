@@ -1,5 +1,7 @@
 //! Recorded lives of one engine: every input with its time, and how to live them again.
 
+#![allow(dead_code, reason = "every test binary uses a part of it")]
+
 use std::collections::BTreeMap;
 
 use amarula_core::config::Config;
@@ -76,8 +78,8 @@ pub(crate) fn conversation() -> Tape {
     for round in 0..3 {
         for account in [bob, carol] {
             let to = jid(&model, account);
-            model.submit(ALICE, text(&to, &format!("question {round}"), (round == 1).then_some("ref")));
-            // Only one durable send may be open under a reference.
+            let reference = format!("{round} {to}");
+            model.submit(ALICE, text(&to, &format!("question {round}"), (round == 1).then_some(&reference)));
             assert!(model.run(Model::is_quiet, WAIT));
         }
         for account in [bob, carol, bob] {
@@ -164,12 +166,14 @@ pub(crate) fn all() -> Vec<Tape> {
 #[derive(Clone)]
 pub(crate) struct Instant {
     pub(crate) records: BTreeMap<RecordKey, Bytes>,
+    /// Every commit, in order.
+    pub(crate) commits: Vec<Output>,
     pending: Vec<Output>,
 }
 
 impl Instant {
     pub(crate) fn new(records: BTreeMap<RecordKey, Bytes>) -> Self {
-        Self { records, pending: Vec::new() }
+        Self { records, commits: Vec::new(), pending: Vec::new() }
     }
 
     /// Takes all outputs: storage operations are kept, the others are returned.
@@ -178,7 +182,12 @@ impl Instant {
         loop {
             match engine.poll_output() {
                 Output::Idle { .. } => return out,
-                storage @ (Output::Load(..) | Output::Commit(..)) => self.pending.push(storage),
+                storage @ (Output::Load(..) | Output::Commit(..)) => {
+                    if matches!(storage, Output::Commit(..)) {
+                        self.commits.push(storage.clone());
+                    }
+                    self.pending.push(storage);
+                }
                 other => out.push(other),
             }
         }

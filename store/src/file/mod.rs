@@ -34,6 +34,12 @@
 //! damage: it is reported, and the later ones are kept. A failed write is taken back (truncate, sync); if that fails
 //! too, the profile refuses commits until it is opened again.
 //!
+//! # Clearing
+//!
+//! A batch that clears is a change in the log like any other, so it is atomic with what goes along: what is below it,
+//! in memory or in files, does not show any more. It makes a checkpoint due at once, which removes the files of every
+//! record that was not written since, and then the logs.
+//!
 //! # Limits
 //!
 //! `fsync` must mean it: disks that lie, and network file systems without locks, are out. Folders cannot be synced on

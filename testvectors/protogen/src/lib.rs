@@ -2,7 +2,7 @@
 //!
 //! Everything is computed in memory from files of this repository ([`outputs`]); a test compares it with what is
 //! committed. With `AMARULA_REGENERATE=1` in the environment the test writes the files instead. No `protoc` is needed.
-//! How to use it after a new WhatsApp Web came out: `docs/updating-to-a-new-whatsapp-web.md`.
+//! How to use it after a new WhatsApp Web came out: `docs/src/updating-to-a-new-whatsapp-web.md`.
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};

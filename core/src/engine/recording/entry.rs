@@ -117,6 +117,13 @@ fn describe_input(input: &Input) -> String {
             Err(error) => alloc::format!("input HttpDone: request {}, {error}", id.0),
         },
         Input::NetworkChanged => "input NetworkChanged".to_string(),
+        Input::Reading { paused } => {
+            if *paused {
+                "input Reading, paused".to_string()
+            } else {
+                "input Reading".to_string()
+            }
+        }
     }
 }
 

@@ -180,6 +180,7 @@ fn input() -> impl Strategy<Value = Input> {
         Input::HttpDone { .. } => (any::<u64>(), http())
             .prop_map(|(id, result)| Input::HttpDone { id: HttpId(id), result }),
         Input::NetworkChanged => Just(Input::NetworkChanged),
+        Input::Reading { .. } => any::<bool>().prop_map(|paused| Input::Reading { paused }),
     })
 }
 

@@ -14,7 +14,7 @@ use crate::engine::{
 #[derive(Clone, PartialEq, prost::Message)]
 #[prost(skip_debug)]
 pub(in super::super) struct InputRow {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     kind: Option<Kind>,
 }
 
@@ -41,6 +41,8 @@ enum Kind {
     HttpDone(HttpDoneRow),
     #[prost(message, tag = "10")]
     NetworkChanged(EmptyRow),
+    #[prost(bool, tag = "11")]
+    Reading(bool),
 }
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -199,6 +201,7 @@ impl InputRow {
                 Kind::HttpDone(HttpDoneRow { id: id.0, result: Some(HttpKind::of(result.as_ref())) })
             }
             Input::NetworkChanged => Kind::NetworkChanged(EmptyRow {}),
+            Input::Reading { paused } => Kind::Reading(*paused),
         };
         Self { kind: Some(kind) }
     }
@@ -219,6 +222,7 @@ impl InputRow {
             }
             Kind::HttpDone(row) => Input::HttpDone { id: HttpId(row.id), result: present(row.result)?.into_result()? },
             Kind::NetworkChanged(_) => Input::NetworkChanged,
+            Kind::Reading(paused) => Input::Reading { paused },
         })
     }
 }

@@ -5,6 +5,8 @@ use core::time::Duration;
 use bytes::Bytes;
 use compact_str::{ToCompactString as _, format_compact};
 
+mod verdict;
+
 use super::client_payload;
 use crate::crypto::KeyPair;
 use crate::engine::cx::{Cx, Secured, Signal};
@@ -17,7 +19,7 @@ use crate::store::records::{CachedChain, Link, SignedPreKey};
 use crate::wire::cert::Trust;
 use crate::wire::frame::{self, FrameDecoder};
 use crate::wire::noise::{ClientHandshake, HandshakeError, HandshakeFailure, Pattern};
-use crate::wire::{NodeRef, Str, payload};
+use crate::wire::{Str, payload};
 
 /// Frames during the handshake are small.
 const HANDSHAKE_FRAME: usize = 64 * 1024;
@@ -63,6 +65,14 @@ enum State {
     Greeting(ConnId),
     /// Logged in, or being paired.
     Up(ConnId),
+}
+
+/// What a frame was.
+pub(crate) enum Frame {
+    /// A stanza's bytes.
+    Stanza(Bytes),
+    /// Of the handshake, or nothing that can be read.
+    Taken,
 }
 
 impl Connect {
@@ -209,36 +219,37 @@ impl Connect {
         }
     }
 
-    /// The next stanza's bytes, if a whole frame is there. Handshake answers are dealt with inside.
-    pub(crate) fn next_stanza(&mut self, cx: &mut Cx) -> Option<Bytes> {
-        loop {
-            if !matches!(self.state, State::Handshaking(..) | State::Greeting(_) | State::Up(_)) || cx.conn.is_none() {
+    /// Takes the next frame, if a whole one is there. Handshake answers are dealt with inside.
+    pub(crate) fn next_frame(&mut self, cx: &mut Cx) -> Option<Frame> {
+        if !matches!(self.state, State::Handshaking(..) | State::Greeting(_) | State::Up(_)) || cx.conn.is_none() {
+            return None;
+        }
+        let body = match self.decoder.next_frame() {
+            Ok(Some(body)) => body,
+            Ok(None) => return None,
+            Err(error) => {
+                self.give_up(cx, DropCause::Protocol(error.to_compact_string()));
                 return None;
             }
-            let body = match self.decoder.next_frame() {
-                Ok(Some(body)) => body,
-                Ok(None) => return None,
-                Err(error) => {
-                    self.give_up(cx, DropCause::Protocol(error.to_compact_string()));
-                    return None;
-                }
-            };
-            if let State::Handshaking(conn, handshake) = &self.state {
-                let (conn, handshake) = (*conn, handshake.clone());
-                self.server_hello(cx, conn, handshake, &body);
-                continue;
+        };
+        if let State::Handshaking(conn, handshake) = &self.state {
+            let (conn, handshake) = (*conn, handshake.clone());
+            self.server_hello(cx, conn, handshake, &body);
+            return Some(Frame::Taken);
+        }
+        let Some(secured) = &mut cx.secured else { return None };
+        let plaintext = match secured.recv.open(body) {
+            Ok(plaintext) => plaintext,
+            Err(error) => {
+                self.give_up(cx, DropCause::Protocol(error.to_compact_string()));
+                return None;
             }
-            let Some(secured) = &mut cx.secured else { return None };
-            let plaintext = match secured.recv.open(body) {
-                Ok(plaintext) => plaintext,
-                Err(error) => {
-                    self.give_up(cx, DropCause::Protocol(error.to_compact_string()));
-                    return None;
-                }
-            };
-            match payload::unpack(&plaintext, payload::MAX_INFLATED) {
-                Ok(stanza) => return Some(stanza),
-                Err(error) => self.bad_node(cx, error.to_compact_string()),
+        };
+        match payload::unpack(&plaintext, payload::MAX_INFLATED) {
+            Ok(stanza) => Some(Frame::Stanza(stanza)),
+            Err(error) => {
+                self.bad_node(cx, error.to_compact_string());
+                Some(Frame::Taken)
             }
         }
     }
@@ -355,65 +366,6 @@ impl Connect {
         if !core::mem::take(&mut self.rate_limited) {
             (self.attempt, self.steps) = (0, 0);
         }
-    }
-
-    /// `<failure>` (§12.2).
-    pub(crate) fn failure(&mut self, cx: &mut Cx, node: NodeRef<'_>) {
-        let reason = node.u32("reason").unwrap_or(0);
-        let text = ["logout_message_header", "logout_message_subtext", "message"]
-            .iter()
-            .filter_map(|key| node.text(key))
-            .fold(Str::default(), |all, part| if all.is_empty() { part } else { format_compact!("{all}: {part}") });
-        let end = |reason, wipe| Signal::End { reason, wipe };
-        cx.signal(match reason {
-            500 | 503 => Signal::Drop(DropCause::LoginFailed { reason }),
-            401 => end(EndReason::DeviceRemoved, true),
-            402 => end(
-                EndReason::TemporaryBan {
-                    code: node.u32("code").unwrap_or(0),
-                    expires_in: node.u64("expire").map(Duration::from_secs),
-                },
-                false,
-            ),
-            403 | 406 => end(EndReason::AccountLocked { reason, text }, true),
-            405 => end(EndReason::ClientOutdated, false),
-            _ => end(EndReason::Refused { reason }, false),
-        });
-    }
-
-    /// `<stream:error>` (§12.1).
-    pub(crate) fn stream_error(&mut self, cx: &mut Cx, node: NodeRef<'_>) {
-        let code = node.u32("code").unwrap_or(0);
-        let conflict = node.child("conflict").map(|conflict| conflict.text("type").unwrap_or_default());
-        let end = |reason, wipe| Signal::End { reason, wipe };
-        let signal = match (code, conflict.as_deref()) {
-            (515, _) => Signal::Drop(DropCause::RestartRequired),
-            (_, Some("replaced")) | (409, None) => end(EndReason::Replaced, false),
-            (401, Some("device_removed") | None) | (516, _) | (_, Some("device_removed")) => {
-                end(EndReason::DeviceRemoved, true)
-            }
-            (_, Some(_)) => end(EndReason::Refused { reason: code }, false),
-            (429, None) => {
-                self.steps += limits::RATE_LIMIT_STEPS;
-                self.rate_limited = true;
-                Signal::Drop(DropCause::StreamError { code })
-            }
-            _ if node.child("xml-not-well-formed").is_some() => {
-                self.malformed += 1;
-                if self.malformed >= limits::MALFORMED_IN_A_ROW {
-                    end(EndReason::Refused { reason: code }, false)
-                } else {
-                    Signal::Drop(DropCause::StreamError { code })
-                }
-            }
-            // The server waits for an ack of ours; the connection goes on until it ends the stream.
-            (0, None) if node.child("ack").is_some() => {
-                cx.warn(Warning::BadStanza { what: format_compact!("the server misses an ack: {node}") });
-                return;
-            }
-            _ => Signal::Drop(DropCause::StreamError { code }),
-        };
-        cx.signal(signal);
     }
 
     /// `<xmlstreamend/>`.
