@@ -21,26 +21,26 @@ const WAIT: u64 = 5 * 60_000;
 const SEED: [u8; 32] = [42; 32];
 
 /// A recorded session.
-pub struct Capture {
+pub(crate) struct Capture {
     /// Name of its file, without the ending.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What happens in it.
-    pub what: &'static str,
+    pub(crate) what: &'static str,
     /// The file.
-    pub recording: Vec<u8>,
+    pub(crate) recording: Vec<u8>,
     /// Entries in it.
-    pub entries: u64,
+    pub(crate) entries: u64,
     /// Length of the first bytes on each connection.
     hellos: Vec<usize>,
 }
 
 /// Where the files are.
-pub fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../testvectors/sessions")
 }
 
 /// All of them.
-pub fn all() -> Vec<Capture> {
+pub(crate) fn all() -> Vec<Capture> {
     vec![
         pairing_by_qr(),
         pairing_by_code(),
