@@ -235,7 +235,7 @@ fn reconnects() -> Capture {
     let what = "connections that break: resumed (IK), and one resumption that falls back";
     let capture = capture("reconnects", what, &model, &config);
     // The hello of a resumption holds our key and the login.
-    assert!(capture.hellos.iter().filter(|length| **length > 200).count() >= 5, "{:?}", capture.hellos);
+    assert!(capture.hellos.iter().filter(|length| **length > 100).count() >= 5, "{:?}", capture.hellos);
     capture
 }
 
