@@ -42,6 +42,8 @@ pub(crate) struct Cache {
     /// Range reads to be issued.
     ranges: Vec<(LoadId, Load)>,
     loads: BTreeMap<LoadId, OpenLoad>,
+    /// The one read whose answer counts for a record: an older one may tell what was before a write and an eviction.
+    expected: BTreeMap<RecordKey, LoadId>,
     last_load: LoadId,
     /// Keys changed since the last commit was made.
     dirty: BTreeSet<RecordKey>,
@@ -68,6 +70,7 @@ impl Cache {
             wanted: BTreeSet::new(),
             ranges: Vec::new(),
             loads: BTreeMap::new(),
+            expected: BTreeMap::new(),
             last_load: LoadId(0),
             dirty: BTreeSet::new(),
             pending: BTreeMap::new(),
@@ -129,6 +132,7 @@ impl Cache {
             let keys: Vec<_> = core::mem::replace(&mut self.wanted, rest).into_iter().collect();
             self.last_load.0 += 1;
             self.loads.insert(self.last_load, OpenLoad::Get(keys.clone()));
+            self.expected.extend(keys.iter().map(|key| (key.clone(), self.last_load)));
             out.push((self.last_load, Load::Get(keys)));
         }
         out
@@ -163,6 +167,10 @@ impl Cache {
                     _ => None,
                 };
                 for (i, key) in keys.iter().enumerate() {
+                    if self.expected.get(key) != Some(&id) {
+                        continue;
+                    }
+                    self.expected.remove(key);
                     let value = values.as_ref().map(|values| values[i].as_ref());
                     self.finish(key, value);
                 }
@@ -349,6 +357,7 @@ impl Cache {
     fn forget(&mut self) {
         self.tables = Tables::default();
         self.wanted.clear();
+        self.expected.clear();
         for (id, _) in self.ranges.drain(..) {
             self.loads.remove(&id);
         }

@@ -230,6 +230,26 @@ fn a_forgotten_record_stays_pinned() {
     assert!(cache.state::<LidOfPn>(&key(1)).is_none());
 }
 
+/// Asked, written, evicted, asked again: the first answer is of the time before the write.
+#[test]
+fn an_old_answer_does_not_count() {
+    let mut cache = Cache::new(0);
+    cache.want([record_key::<LidOfPn>(&key(1))]);
+    let (old, _) = cache.take_loads().remove(0);
+    cache.put(&key(1), LidOfPn(key(9)));
+    let (seq, batch) = cache.take_batch().unwrap();
+    cache.committed(seq);
+    cache.evict();
+    cache.want([record_key::<LidOfPn>(&key(1))]);
+    let (new, load) = cache.take_loads().remove(0);
+    cache.loaded(old, Some(Loaded::Values(alloc::vec![None])));
+    assert!(matches!(cache.state::<LidOfPn>(&key(1)), Some(State::Loading)));
+    let mut storage = Storage::new();
+    apply(&mut storage, &batch);
+    cache.loaded(new, Some(answer(&storage, &load)));
+    assert_eq!(cache.get::<LidOfPn>(&key(1)), Some(&LidOfPn(key(9))));
+}
+
 #[test]
 fn a_corrupt_record_is_absent_and_reported() {
     let mut cache = Cache::new(10_000);
