@@ -159,6 +159,23 @@ fn other_files_and_newer_versions_are_refused_in_words() {
 }
 
 #[test]
+fn many_profiles_in_one_group_and_the_one_that_is_leased_elsewhere_fails_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let open = || SqliteStore::open(root.path().join("db")).unwrap();
+    let (store, other) = (open(), open());
+    let profiles: Vec<_> = (0..500).map(|i| Profile::new(&format!("p{i:03}")).unwrap()).collect();
+    let batch = put("a", "1");
+    let group: Vec<_> = profiles.iter().map(|profile| (profile, &batch)).collect();
+    assert!(store.commit_group(&group).iter().all(Result::is_ok));
+    assert_eq!(store.list_profiles().unwrap(), profiles);
+    let lease = store.acquire(&profiles[0]).unwrap();
+    let answers = other.commit_group(&group);
+    assert!(answers[0].is_err() && answers[1..].iter().all(Result::is_ok));
+    drop(lease);
+    assert!(other.commit_group(&group).iter().all(Result::is_ok));
+}
+
+#[test]
 fn it_syncs_every_commit_in_wal_mode() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("db");

@@ -232,7 +232,7 @@ fn write(client: &mut Client, parts: &[Part], name: &str) -> Result<Prepared, Er
         outcomes.push(if admitted.contains_key(part.profile.as_str()) {
             Outcome::Done
         } else {
-            match why_not(client, part)? {
+            match why_not(client, part, &names)? {
                 Some(reason) => Outcome::Lost(reason),
                 None => return Ok(Prepared::Again),
             }
@@ -245,9 +245,9 @@ fn write(client: &mut Client, parts: &[Part], name: &str) -> Result<Prepared, Er
     Ok(Prepared::Ready(outcomes))
 }
 
-/// Why a part was not admitted; `None` if it would be now. Makes the profile's row if there is none, outside of the
-/// transaction: what became of that can be found out only by a row that is there.
-fn why_not(client: &mut Client, part: &Part) -> Result<Option<String>, Error> {
+/// Why a part was not admitted; `None` if it would be now. If the profile has no row, all of `names` get one,
+/// outside of the transaction: what becomes of it can be found out only by rows that are there.
+fn why_not(client: &mut Client, part: &Part, names: &[&str]) -> Result<Option<String>, Error> {
     let row = client.query_opt(
         "SELECT epoch, profile.holder, holder.name, coalesce(expires > clock_timestamp(), false)
          FROM amarula_profile profile LEFT JOIN amarula_holder holder ON holder.id = profile.holder
@@ -260,8 +260,9 @@ fn why_not(client: &mut Client, part: &Part) -> Result<Option<String>, Error> {
         }
         client.batch_execute("ROLLBACK")?;
         client.execute(
-            "INSERT INTO amarula_profile (name) VALUES ($1) ON CONFLICT DO NOTHING",
-            &[&part.profile.as_str()],
+            "INSERT INTO amarula_profile (name) SELECT * FROM unnest($1::text[]) AS names (name) ORDER BY name
+             ON CONFLICT DO NOTHING",
+            &[&names],
         )?;
         return Ok(None);
     };

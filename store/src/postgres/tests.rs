@@ -331,6 +331,23 @@ fn what_cannot_be_opened_is_said_in_words_and_without_the_password() {
 }
 
 #[test]
+fn many_profiles_that_nobody_saw_before_in_one_group() {
+    let Some(place) = Place::new("unseen") else { return };
+    let store = place.open(PostgresOptions::new());
+    let profiles: Vec<_> = (0..500).map(|i| Profile::new(&format!("p{i:03}")).unwrap()).collect();
+    let batch = put("a", "1");
+    let group: Vec<_> = profiles.iter().map(|profile| (profile, &batch)).collect();
+    assert!(store.commit_group(&group).iter().all(Result::is_ok));
+    assert_eq!(store.list_profiles().unwrap(), profiles);
+    let lease = store.acquire(&profiles[0]).unwrap();
+    let other = place.open(PostgresOptions::new());
+    // The one that is leased fails alone.
+    let answers = other.commit_group(&group);
+    assert!(answers[0].is_err() && answers[1..].iter().all(Result::is_ok));
+    drop(lease);
+}
+
+#[test]
 fn many_stores_make_the_tables_at_once() {
     let Some(place) = Place::new("at_once") else { return };
     let url = &place.url;
